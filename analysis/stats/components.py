@@ -80,7 +80,8 @@ def jackknife_covariance(parts: Components) -> Floats:
     """Jackknife covariance of C AUCs over all n = n0 + n1 cases, ``[C, C]``, in closed form.
 
     The AUC without diseased case d is (n1·A − V10[d])/(n1 − 1), likewise without a non-diseased case, so no AUC is
-    recomputed. The covariance is (n−1)/n · Σ (A₋k − mean)(A₋k − mean)ᵀ (Efron & Stein, Annals of Statistics 9:586, 1981).
+    recomputed. The covariance is (n−1)/n · Σ (A₋k − mean)(A₋k − mean)ᵀ (Efron & Stein, Annals of Statistics 9:586,
+    1981).
 
     Raises:
         ValueError: a class has fewer than two cases.

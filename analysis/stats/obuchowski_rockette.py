@@ -23,6 +23,8 @@ from scipy import stats
 
 Floats = NDArray[np.float64]
 Random = Literal["readers_cases", "cases", "readers"]
+#: Rounding leaves 1e-33 where the exact mean square or variance is zero; what is smaller than this is zero.
+_NOTHING = 1e-20
 RANDOM: tuple[Random, ...] = ("readers_cases", "cases", "readers")
 Truncation = Literal["none", "truncate"]
 
@@ -64,7 +66,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Omnibus:
-    """The test that all treatments have the same figure of merit: an F, or a χ² (``df2`` None) for random cases only."""
+    """The test that all treatments have the same figure of merit: an F, a χ² (``df2`` None) if only cases are random."""
 
     statistic_name: Literal["F", "X2"]
     statistic: float | None = None
@@ -93,7 +95,7 @@ def variance_components(fom: Floats, covariance: Floats) -> VarianceComponents:
         fom: figures of merit, ``[I, J]``.
         covariance: their error covariance, ``[I·J, I·J]``, treatment-major.
 
-    VarTR = MSTR − Var + Cov1 + (Cov2 − Cov3) and VarR = (MSR − MSTR)/I − Cov1 + Cov3; both may be negative, as estimates.
+    VarTR = MSTR − Var + Cov1 + (Cov2 − Cov3) and VarR = (MSR − MSTR)/I − Cov1 + Cov3; either may be negative.
     """
     treatments, readers = fom.shape
     blocks = covariance.reshape(treatments, readers, treatments, readers)
@@ -128,7 +130,7 @@ def variance_components(fom: Floats, covariance: Floats) -> VarianceComponents:
 
 def interval(estimate: float, variance: float, df: float, alpha: float, *, why_not: str) -> Interval:
     """A two-sided interval and the test of zero, or the reason there is none (``variance`` not positive)."""
-    if not variance > 0:
+    if not variance > _NOTHING:
         return Interval(estimate, not_estimable=why_not)
     se = math.sqrt(variance)
     law = stats.norm if math.isinf(df) else stats.t(df)
@@ -225,12 +227,11 @@ def _test(
             "not estimable, because neither the readers' differences nor the cases show any variation "
             "(perfect or identical ratings)"
         )
-        if random == "readers" or parts.ms_tr == 0:
+        if random == "readers" or parts.ms_tr <= _NOTHING:
             df2 = float(error_df) if random == "readers" else math.inf
         else:
             df2 = (denominator / parts.ms_tr) ** 2 * error_df
-    # Rounding leaves 1e-33 where the exact answer is zero; a variance that small is none.
-    if not denominator > 1e-20:
+    if not denominator > _NOTHING:
         return Omnibus(name, df1=df1, not_estimable=why), None, df2, why
     if random == "cases":
         statistic = df1 * parts.ms_t / denominator
@@ -260,16 +261,14 @@ def _mean(fom: Floats, block: Floats, random: Random, alpha: float, lone: str) -
         variance = total / readers
         if random == "readers":
             df = float(readers - 1)
-        elif ms_r > 0:
+        elif ms_r > _NOTHING:
             df = (total / ms_r) ** 2 * (readers - 1)
-    if not variance > 1e-20:
-        variance = 0.0
     found = interval(
         estimate,
         variance,
         df,
         alpha,
-        why_not="not estimable, because neither readers nor cases show any variation (every AUC is perfect or the same)",
+        why_not="not estimable, because neither readers nor cases show any variation (perfect or identical AUCs)",
     )
     # The test that an AUC is zero asks nothing anybody wants to know.
     return Interval(found.estimate, found.se, found.df, found.lower, found.upper, not_estimable=found.not_estimable)

@@ -52,9 +52,7 @@ class Ratings:
     @property
     def missing(self) -> list[tuple[str, str, str]]:
         """The cells without a rating, as ``(reader, treatment, case)``."""
-        return [
-            (self.readers[j], self.treatments[i], self.cases[k]) for i, j, k in np.argwhere(np.isnan(self.scores))
-        ]
+        return [(self.readers[j], self.treatments[i], self.cases[k]) for i, j, k in np.argwhere(np.isnan(self.scores))]
 
 
 def name_of(value: object) -> str:
@@ -99,7 +97,8 @@ def read_ratings(frame: pd.DataFrame) -> Ratings:
     absent = [column for column in COLUMNS if column not in frame.columns]
     if absent:
         raise RatingsError(
-            f"The ratings table lacks the column {', '.join(absent)}; it needs {', '.join(COLUMNS)}, one row per reading."
+            f"The ratings table lacks the column {', '.join(absent)}; it needs {', '.join(COLUMNS)}, "
+            "one row per reading."
         )
     if frame.empty:
         raise RatingsError("The ratings table has no rows; nothing can be analysed.")
@@ -157,7 +156,8 @@ def _numbers(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
         text = np.flatnonzero(series.map(lambda value: isinstance(value, str)).to_numpy())
         if text.size:
             raise RatingsError(
-                f"The {column} of {_place(frame, int(text[0]))} is the text {series.iloc[text[0]]!r}; it must be a number."
+                f"The {column} of {_place(frame, int(text[0]))} is the text {series.iloc[text[0]]!r}; "
+                "it must be a number."
             )
     values = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     empty = np.flatnonzero(np.isnan(values))
