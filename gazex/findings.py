@@ -45,14 +45,24 @@ Mention = Literal["positive", "negative", "uncertain"]
 
 # Rules as data: a finding is mentioned where one of its phrases occurs.
 PHRASES: Final[dict[str, tuple[str, ...]]] = {
-    "Enlarged Cardiomediastinum": (r"widen\w* (?:of the )?(?:\w+ )?mediastin\w+", r"mediastin\w+ (?:is )?(?:widen|enlarge)\w*"),
+    "Enlarged Cardiomediastinum": (
+        r"widen\w* (?:of the )?(?:\w+ )?mediastin\w+",
+        r"mediastin\w+ (?:is )?(?:widen|enlarge)\w*",
+    ),
     "Cardiomegaly": (
         r"cardiomegaly",
         r"(?:heart|cardiac silhouette|cardiac size|heart size)[\w\s]*\b(?:enlarged|large)",
         r"enlarge\w* (?:of the )?(?:heart|cardiac silhouette)",
         r"enlarged cardiac",
     ),
-    "Lung Lesion": (r"nodul\w+", r"\bmass(?:es)?\b", r"lung lesions?", r"pulmonary lesions?", r"metasta\w+", r"granuloma\w*"),
+    "Lung Lesion": (
+        r"nodul\w+",
+        r"\bmass(?:es)?\b",
+        r"lung lesions?",
+        r"pulmonary lesions?",
+        r"metasta\w+",
+        r"granuloma\w*",
+    ),
     "Lung Opacity": (r"opacit\w+", r"opacification", r"infiltrat\w+", r"airspace disease"),
     "Edema": (r"\bo?edema", r"vascular congestion", r"interstitial congestion"),
     "Consolidation": (r"consolidat\w+",),
@@ -82,8 +92,8 @@ _PHRASES: Final = {f: re.compile("|".join(f"(?:{p})" for p in ps), re.IGNORECASE
 # "Heart size is normal", "costophrenic angles are sharp": a finding denied without being named.
 _NORMAL: Final[dict[str, re.Pattern[str]]] = {
     "Cardiomegaly": re.compile(
-        r"(?:heart|cardiac silhouette|cardiac size|heart size|cardiomediastinal silhouette)[\w\s]*\b(?:normal|unremarkable)|"
-        r"normal (?:heart|cardiac)",
+        r"(?:heart|cardiac silhouette|cardiac size|heart size|cardiomediastinal silhouette)[\w\s]*\b"
+        r"(?:normal|unremarkable)|normal (?:heart|cardiac)",
         re.IGNORECASE,
     ),
     "Pleural Effusion": re.compile(r"costophrenic (?:angles?|sulc\w+) (?:is|are) (?:sharp|clear)", re.IGNORECASE),
@@ -92,7 +102,8 @@ _NEGATION: Final = re.compile(
     r"\b(?:no|not|without|free of|negative for|absence of|resolved|neither|nor|rather than|never)\b", re.IGNORECASE
 )
 _NEGATED_AFTER: Final = re.compile(
-    r"^[\w\s,]{0,40}\b(?:is|are|was|were|has|have)(?: been)? (?:not|ruled out|excluded|resolved|absent)\b", re.IGNORECASE
+    r"^[\w\s,]{0,40}\b(?:is|are|was|were|has|have)(?: been)? (?:not|ruled out|excluded|resolved|absent)\b",
+    re.IGNORECASE,
 )
 _UNCERTAIN: Final = re.compile(
     r"\b(?:may|might|possibl[ey]|probabl[ey]|suspected|suspicious|suggest\w*|cannot be excluded|could|questionable|"

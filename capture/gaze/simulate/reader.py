@@ -1,7 +1,7 @@
 """A simulated radiologist: where the eyes rest on a radiograph, and what is said when.
 
-The scanpath follows a fixed inspection protocol (pleura and apices, lungs for nodules, lungs for airspace disease, heart,
-costophrenic angles). What is there holds the eyes: most fixations of a topic land on its finding where there is one.
+The scanpath follows a fixed inspection protocol (pleura and apices, lungs for nodules, lungs for airspace disease,
+heart, costophrenic angles). What is there holds the eyes: most fixations of a topic land on its finding where it is.
 Each topic ends in one sentence, spoken over its last half, as readers speak after they look (an eye-voice span of about
 a second). Fixation durations are log-normal with a median near 230 ms (Holmqvist et al., Eye Tracking, 2011, ch. 11).
 
@@ -68,8 +68,16 @@ PROTOCOL: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 """Finding asked for at each step, and the regions visited for it, in order."""
 
 _PRESENT: Final[dict[str, tuple[str, ...]]] = {
-    "Pneumothorax": ("There is a {side} pneumothorax.", "{Side} apical pneumothorax.", "There is a small {side} pneumothorax."),
-    "Lung Lesion": ("There is a nodule in the {side} lung.", "{Side} lung nodule.", "There is a {side} pulmonary nodule."),
+    "Pneumothorax": (
+        "There is a {side} pneumothorax.",
+        "{Side} apical pneumothorax.",
+        "There is a small {side} pneumothorax.",
+    ),
+    "Lung Lesion": (
+        "There is a nodule in the {side} lung.",
+        "{Side} lung nodule.",
+        "There is a {side} pulmonary nodule.",
+    ),
     "Consolidation": (
         "There is consolidation in the {side} lung.",
         "{Side} lung consolidation.",

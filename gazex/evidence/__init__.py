@@ -1,0 +1,1 @@
+"""From gaze and sentences to maps, boxes and fixations. No torch."""

@@ -1,0 +1,266 @@
+"""Visits: one person's reading of one radiograph, as GazeX learns from it; and how they lie on disk. No torch.
+
+A folder of visits holds `visits.jsonl` (one visit a line), `images/` (16-bit PNG, bright where dense) and `gaze/` (npz
+with `t_s`, `x`, `y`). Identifiers are pseudonyms.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gazex.findings import FINDINGS, SIDES
+
+SCHEMA: Final = "gazeroom.visits/1"
+EVIDENCE_SCHEMA: Final = "gazeroom.evidence/1"
+Sentence = tuple[str, float, float]
+
+
+class SchemaError(ValueError):
+    """A folder of visits, or one visit in it, is not as described here; the message says what and where."""
+
+
+@dataclass(frozen=True)
+class VisitBox:
+    """A box a reader (or the reference) drew: finding, patient's side, `[x0, y0, x1, y1]` in image pixels."""
+
+    finding: str
+    side: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """One reading.
+
+    Attributes
+    ----------
+    id, reader, patient, study
+        Pseudonymous identifiers; `id` names the visit's files and is unique in its folder.
+    image_file
+        Path of the image, relative to the folder of visits.
+    rows, columns
+        Size of the image in pixels.
+    t_s, x, y
+        Gaze samples, shape [N]: seconds from the start of the reading (ascending), position in image pixels. NaN where
+        the tracker lost the eyes.
+    ppd_x, ppd_y
+        Image pixels per degree of visual angle.
+    sentences
+        `(text, t0, t1)`: first word's start and last word's end in seconds, same clock as the gaze.
+    labels
+        Findings that are there: name → side ("left", "right", "bilateral", "") or True where the side is not known.
+    boxes
+        Marks, possibly none.
+    """
+
+    id: str
+    reader: str
+    patient: str
+    study: str
+    image_file: str
+    rows: int
+    columns: int
+    t_s: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    ppd_x: float
+    ppd_y: float
+    sentences: list[Sentence] = field(default_factory=list)
+    labels: dict[str, str | bool] = field(default_factory=dict)
+    boxes: list[VisitBox] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("t_s", "x", "y"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
+        problem = self._problem()
+        if problem:
+            raise SchemaError(f"Visit “{self.id}” {problem}.")
+
+    def _problem(self) -> str:
+        if not self.id or Path(self.id).name != self.id or self.id in {".", ".."}:
+            return "needs an id that can name a file"
+        if self.rows < 1 or self.columns < 1:
+            return f"has an image of {self.rows}×{self.columns} pixels"
+        if not (self.t_s.ndim == 1 and self.t_s.shape == self.x.shape == self.y.shape):
+            return f"has gaze columns of different lengths ({self.t_s.shape}, {self.x.shape}, {self.y.shape})"
+        if not np.isfinite(self.t_s).all() or (len(self.t_s) > 1 and (np.diff(self.t_s) < 0).any()):
+            return "has gaze times that do not ascend"
+        if not (np.isfinite([self.ppd_x, self.ppd_y]).all() and self.ppd_x > 0 and self.ppd_y > 0):
+            return f"has {self.ppd_x} × {self.ppd_y} pixels per degree; both must be positive"
+        for text, t0, t1 in self.sentences:
+            if not (np.isfinite([t0, t1]).all() and t1 >= t0):
+                return f"has a sentence without a valid time interval (“{text[:40]}”, {t0} to {t1} s)"
+        for finding, side in self.labels.items():
+            if finding not in FINDINGS:
+                return f"names a finding “{finding}” that is not one of CheXbert's"
+            if side is not True and side not in SIDES:
+                return f"gives “{finding}” the side “{side}”; sides are left, right, bilateral or empty"
+        for mark in self.boxes:
+            x0, y0, x1, y1 = mark.box
+            if mark.finding not in FINDINGS:
+                return f"marks a finding “{mark.finding}” that is not one of CheXbert's"
+            if not (np.isfinite(mark.box).all() and x0 <= x1 and y0 <= y1):
+                return f"has a box that is not x0 ≤ x1, y0 ≤ y1: {mark.box}"
+        return ""
+
+    def image_path(self, folder: Path | str) -> Path:
+        return Path(folder) / self.image_file
+
+
+def write_image(path: Path | str, pixels: NDArray[np.uint16]) -> None:
+    """Write pixels [rows, columns] as a 16-bit grayscale PNG."""
+    if pixels.ndim != 2 or pixels.dtype != np.uint16:
+        raise SchemaError(f"An image must be uint16 [rows, columns]; this one is {pixels.dtype} {pixels.shape}.")
+    Image.fromarray(pixels).save(path, format="PNG", compress_level=1)
+
+
+def read_image(path: Path | str) -> NDArray[np.uint16]:
+    """Read a grayscale PNG of 8 or 16 bits as uint16 [rows, columns]."""
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            if image.mode not in {"I;16", "L", "I"}:
+                raise SchemaError(f"{path.name} is not a grayscale image (mode {image.mode}); write it as 16-bit PNG.")
+            return np.asarray(image).astype(np.uint16)
+    except FileNotFoundError:
+        raise SchemaError(f"There is no image {path}.") from None
+    except (OSError, Image.DecompressionBombError) as error:
+        raise SchemaError(f"{path.name} is not an image that can be read: {error}.") from None
+
+
+def write_visits(folder: Path | str, visits: Iterable[tuple[Visit, NDArray[np.uint16]]]) -> Path:
+    """Write visits with their images.
+
+    Parameters
+    ----------
+    folder
+        Created where missing. `visits.jsonl` is written last and whole, so a folder without it is an unfinished one.
+    visits
+        Pairs (visit, pixels uint16 [rows, columns]). Visits of the same image share the file by `image_file`.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    folder = Path(folder)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "gaze").mkdir(exist_ok=True)
+    lines, seen, images = [], set(), set()
+    for visit, pixels in visits:
+        if visit.id in seen:
+            raise SchemaError(f"Two visits are called “{visit.id}”; ids must be unique in a folder.")
+        if pixels.shape != (visit.rows, visit.columns):
+            raise SchemaError(
+                f"Visit “{visit.id}” says {visit.rows}×{visit.columns} pixels; "
+                f"its image has {pixels.shape[0]}×{pixels.shape[1]}."
+            )
+        seen.add(visit.id)
+        target = _inside(folder, visit.image_file)
+        if visit.image_file not in images:
+            images.add(visit.image_file)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_image(target, pixels)
+        np.savez_compressed(folder / "gaze" / f"{visit.id}.npz", t_s=visit.t_s, x=visit.x, y=visit.y)
+        lines.append(json.dumps(_to_json(visit), ensure_ascii=False))
+    temporary = folder / "visits.jsonl.part"
+    temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    temporary.replace(folder / "visits.jsonl")
+    return folder
+
+
+def read_visits(folder: Path | str) -> list[Visit]:
+    """Read all visits of a folder.
+
+    Raises
+    ------
+    SchemaError
+        No `visits.jsonl`, a line that is not a visit, missing gaze or image: the message names the file and line.
+    """
+    folder = Path(folder)
+    path = folder / "visits.jsonl"
+    if not path.is_file():
+        raise SchemaError(f"There are no visits in {folder}: visits.jsonl is missing.")
+    visits = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            visit = _from_json(folder, json.loads(line))
+        except SchemaError as error:
+            raise SchemaError(f"visits.jsonl line {number}: {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise SchemaError(f"visits.jsonl line {number} is not a visit: {type(error).__name__} {error}.") from None
+        if not visit.image_path(folder).is_file():
+            raise SchemaError(f"visits.jsonl line {number}: the image {visit.image_file} is missing.")
+        visits.append(visit)
+    if len({v.id for v in visits}) != len(visits):
+        raise SchemaError(f"{path} names the same visit twice.")
+    return visits
+
+
+def _inside(folder: Path, relative: str) -> Path:
+    path = folder / relative
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise SchemaError(f"The image file “{relative}” lies outside the folder of visits.")
+    return path
+
+
+def _to_json(visit: Visit) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "id": visit.id,
+        "reader": visit.reader,
+        "patient": visit.patient,
+        "study": visit.study,
+        "image_file": visit.image_file,
+        "rows": visit.rows,
+        "columns": visit.columns,
+        "ppd_x": visit.ppd_x,
+        "ppd_y": visit.ppd_y,
+        "sentences": [list(s) for s in visit.sentences],
+        "labels": visit.labels,
+        "boxes": [{"finding": b.finding, "side": b.side, "box": list(b.box)} for b in visit.boxes],
+    }
+
+
+def _from_json(folder: Path, row: dict[str, Any]) -> Visit:
+    if row.get("schema") != SCHEMA:
+        raise SchemaError(f"schema is “{row.get('schema')}”, expected “{SCHEMA}”.")
+    _inside(folder, str(row["image_file"]))
+    gaze_file = folder / "gaze" / f"{Path(str(row['id'])).name}.npz"
+    try:
+        with np.load(gaze_file, allow_pickle=False) as gaze:
+            t_s, x, y = gaze["t_s"], gaze["x"], gaze["y"]
+    except FileNotFoundError:
+        raise SchemaError(f"the gaze file gaze/{gaze_file.name} is missing.") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise SchemaError(f"the gaze file gaze/{gaze_file.name} cannot be read: {error}.") from None
+    return Visit(
+        id=str(row["id"]),
+        reader=str(row["reader"]),
+        patient=str(row["patient"]),
+        study=str(row["study"]),
+        image_file=str(row["image_file"]),
+        rows=int(row["rows"]),
+        columns=int(row["columns"]),
+        t_s=t_s,
+        x=x,
+        y=y,
+        ppd_x=float(row["ppd_x"]),
+        ppd_y=float(row["ppd_y"]),
+        sentences=[(str(text), float(t0), float(t1)) for text, t0, t1 in row["sentences"]],
+        labels=dict(row["labels"]),
+        boxes=[
+            VisitBox(str(b["finding"]), str(b["side"]), tuple(float(v) for v in b["box"]))  # type: ignore[arg-type]
+            for b in row["boxes"]
+        ],
+    )
