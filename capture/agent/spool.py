@@ -1,0 +1,474 @@
+"""The spool: what was received lies on this disk before anything else happens to it.
+
+One folder per recording and epoch (an epoch is one uninterrupted stay of the agent on the recording)::
+
+    SPOOL/<recording>/<epoch>/1.gzr           gaze frames, append-only
+    SPOOL/<recording>/<epoch>/2.gzr           clock frames
+    SPOOL/<recording>/<epoch>/recording.json  where it has to go, with the token; mode 0600
+
+Frames of 100 ms are written as they fill (`capture.frames`), and made durable by fdatasync every second in a thread of its
+own. A kill of the agent loses at most the frame being filled; the torn tail of a crash is truncated when the folder is
+opened again. The folder is deleted only when the server has confirmed the whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, Frame, FrameError, decode, encode, read_encoded
+
+log = logging.getLogger(__name__)
+
+FRAME_S = 0.1
+#: A partial frame is written when no sample has come for so long.
+STALE_S = 0.15
+SYNC_S = 1.0
+#: Rows after which a frame is cut whatever its times say (a tracker may send nonsense for times).
+MAX_ROWS = 4096
+#: Samples kept in memory while the disk refuses them: five minutes at 1200 Hz, 90 MB.
+MAX_WAITING = 360_000
+
+FRAME_NUMBER = 1 + GAZE_CHANNELS.index("FrameNumber")
+
+Array = NDArray[np.float64]
+
+
+class SpoolError(RuntimeError):
+    """The spool cannot do what was asked. The message is one sentence with the remedy."""
+
+
+class StreamFile:
+    """The append-only frame file of one stream; `path` must not exist or be a frame file of the same epoch.
+
+    Appending happens on one thread, `sync` on another, `read` on any.
+    """
+
+    def __init__(self, path: Path, stream: int, epoch: UUID) -> None:
+        self.path, self.stream, self.epoch = path, stream, epoch
+        self.samples = 0
+        self.synced = 0  # frames known to be on the disk
+        self._offsets = [0]
+        self._hash = hashlib.sha256()
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise SpoolError(f"{path} is being written by another agent: stop that one first.") from None
+
+    def recover(self, on_frame: Callable[[Frame], None] | None = None) -> None:
+        """Index what is there and truncate the torn tail. Raises FrameError for damage that is no torn tail."""
+        for header, data in read_encoded(self.path):
+            if (header.stream, header.epoch, header.sequence) != (self.stream, self.epoch, self.frames):
+                raise FrameError(f"{self.path.name} holds a frame that does not belong there: {header}.")
+            self._account(data, header.n)
+            if on_frame:
+                on_frame(decode(data))
+        os.ftruncate(self._fd, self.size)
+        self.sync()
+
+    @property
+    def frames(self) -> int:
+        """Frames written; also the next sequence number."""
+        return len(self._offsets) - 1
+
+    @property
+    def size(self) -> int:
+        return self._offsets[-1]
+
+    @property
+    def sha256(self) -> str:
+        """Over all frames written, concatenated."""
+        return self._hash.hexdigest()
+
+    def append(self, samples: Array) -> None:
+        """Write one frame. If the disk refuses it, nothing of it remains and OSError is raised."""
+        data = encode(Frame(self.stream, self.epoch, self.frames, samples))
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:
+            os.ftruncate(self._fd, self.size)
+            raise
+        self._account(data, len(samples))
+
+    def _account(self, data: bytes, n: int) -> None:
+        self._hash.update(data)
+        self.samples += n
+        self._offsets.append(self.size + len(data))
+
+    def sync(self) -> None:
+        frames = self.frames
+        if frames > self.synced:
+            os.fdatasync(self._fd)
+            self.synced = frames
+
+    def read(self, sequence: int) -> bytes:
+        start, end = self._offsets[sequence : sequence + 2]
+        return os.pread(self._fd, end - start, start)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class GapFinder:
+    """Finds samples that never came, by the tracker's own sequence numbers; by time where it has none."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate = rate_hz
+        self._last: tuple[float, float] | None = None  # frame number, time
+        self.gaps: list[dict[str, Any]] = []
+
+    def feed(self, samples: Array) -> None:
+        """`samples` float64 [n, 31] in order of arrival."""
+        numbers, times = samples[:, FRAME_NUMBER], samples[:, 0]
+        if self._last is not None:
+            numbers = np.concatenate([[self._last[0]], numbers])
+            times = np.concatenate([[self._last[1]], times])
+        if not len(numbers):
+            return
+        self._last = (float(numbers[-1]), float(times[-1]))
+        steps, spans = np.diff(numbers), np.diff(times)
+        counted = np.isfinite(steps)
+        late = (spans > 1.5 / self._rate) if self._rate > 0 else np.zeros(len(spans), dtype=bool)
+        for i in np.flatnonzero(np.where(counted, steps != 1, late)):
+            missing: int | None
+            if not counted[i]:
+                missing = max(round(float(spans[i]) * self._rate) - 1, 1)
+            else:
+                # Numbers that go back are a tracker that started again: how much it missed is not known.
+                missing = int(steps[i]) - 1 if steps[i] > 1 else None
+            self.gaps.append(
+                {
+                    "stream": GAZE,
+                    "after_frame": int(numbers[i]) if counted[i] else None,
+                    "before_frame": int(numbers[i + 1]) if counted[i] else None,
+                    "missing": missing,
+                    "t0": float(times[i]),
+                    "t1": float(times[i + 1]),
+                }
+            )
+
+
+@dataclass
+class Epoch:
+    """One stay on one recording, on disk. `state` is recording, ended or refused (then `reason` says why)."""
+
+    folder: Path
+    recording: str
+    epoch: UUID
+    token: str
+    socket: str
+    streams: dict[str, dict[str, Any]]
+    state: str = "recording"
+    reason: str = ""
+    interrupted: bool = False  # the agent died on it
+    gaps: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[int, StreamFile] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, root: Path, recording: str, token: str, socket: str, streams: dict[str, dict[str, Any]]) -> Epoch:
+        """A new folder, durable with its name. Raises OSError."""
+        epoch = uuid4()
+        folder = root / recording / str(epoch)
+        folder.mkdir(parents=True, mode=0o700)
+        new = cls(folder, recording, epoch, token, socket, streams)
+        new.files = {int(s): StreamFile(folder / f"{s}.gzr", int(s), epoch) for s in streams}
+        new.save()
+        for directory in (folder, folder.parent, root):
+            _fsync_folder(directory)
+        return new
+
+    @classmethod
+    def reopen(cls, folder: Path) -> Epoch:
+        """A folder left by an agent before this one. Raises SpoolError if it cannot be understood."""
+        try:
+            values = json.loads((folder / "recording.json").read_text())
+            epoch = UUID(values["epoch"])
+            old = cls(
+                folder,
+                values["recording"],
+                epoch,
+                values["token"],
+                values["socket"],
+                values["streams"],
+                values["state"],
+                values["reason"],
+                values["interrupted"],
+                values["gaps"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SpoolError(
+                f"{folder} is no recording this agent can read ({error!r}): look at it by hand."
+            ) from error
+        finder = GapFinder(float(old.streams.get(str(GAZE), {}).get("rate_hz") or 0))
+        try:
+            for s in old.streams:
+                file = StreamFile(folder / f"{s}.gzr", int(s), epoch)
+                old.files[int(s)] = file
+                file.recover((lambda frame: finder.feed(frame.samples)) if int(s) == GAZE else None)
+        except FrameError as error:
+            old.close()
+            raise SpoolError(f"{folder} is damaged: {error}") from error
+        if old.state == "recording":
+            old.state, old.interrupted, old.gaps = "ended", True, finder.gaps
+            old.save()
+        return old
+
+    def save(self) -> None:
+        """Write recording.json so that a crash leaves the old or the new one."""
+        values = {
+            "recording": self.recording,
+            "epoch": str(self.epoch),
+            "token": self.token,
+            "socket": self.socket,
+            "streams": self.streams,
+            "state": self.state,
+            "reason": self.reason,
+            "interrupted": self.interrupted,
+            "gaps": self.gaps,
+        }
+        path = self.folder / "recording.json"
+        temporary = path.with_suffix(".tmp")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            json.dump(values, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _fsync_folder(self.folder)
+
+    def sync(self) -> None:
+        for file in self.files.values():
+            file.sync()
+
+    def close(self) -> None:
+        for file in self.files.values():
+            file.close()
+
+    def delete(self) -> None:
+        """Only for what the server has confirmed."""
+        self.close()
+        shutil.rmtree(self.folder)
+        if not any(self.folder.parent.iterdir()):
+            self.folder.parent.rmdir()
+
+
+class Spool:
+    """The folder all recordings wait in; one agent at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = os.open(root / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise SpoolError(
+                f"Another agent uses the spool {root}: stop it, or give this one its own --spool."
+            ) from None
+
+    def pending(self) -> list[Epoch]:
+        """What earlier agents left, ready to be uploaded. What cannot be read is logged and left where it is."""
+        found = []
+        for marker in sorted(self.root.glob("*/*/recording.json")):
+            try:
+                found.append(Epoch.reopen(marker.parent))
+            except SpoolError as error:
+                log.error("%s", error)
+        return found
+
+    def create(self, recording: str, token: str, socket: str, streams: dict[str, dict[str, Any]]) -> Epoch:
+        return Epoch.create(self.root, recording, token, socket, streams)
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a recording came to."""
+
+    recording: str
+    frames: int
+    samples: int
+    gaps: list[dict[str, Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "recording": self.recording,
+            "last_sequence": self.frames - 1,
+            "frames": self.frames,
+            "samples": self.samples,
+            "gaps": self.gaps,
+        }
+
+
+class Recorder:
+    """Puts the samples of the running recording into its epoch, frame by frame.
+
+    `gaze` and `clock` are the listeners of a source; `clock_s` reads the LSL clock; `changed` is called (on any thread)
+    when there is more on the disk, or the recording has ended.
+    """
+
+    def __init__(self, spool: Spool, clock_s: Callable[[], float], changed: Callable[[], None]) -> None:
+        self._spool, self._clock, self._changed = spool, clock_s, changed
+        self._mutex = threading.Lock()
+        self._epoch: Epoch | None = None
+        self._rows: list[Array] = []
+        self._finder = GapFinder(0)
+        self._since, self._until = -np.inf, np.inf
+        self._correction: Array | None = None
+        self._arrived = 0.0
+        self._drained = threading.Event()
+        self._stop = threading.Event()
+        self._syncer = threading.Thread(target=self._sync, name="fdatasync", daemon=True)
+        self._syncer.start()
+        #: What keeps samples from the disk, in one sentence; empty while all is well.
+        self.fault = ""
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The epoch being recorded; None when nothing is."""
+        return self._epoch
+
+    def start(self, recording: str, token: str, socket: str, streams: dict[str, dict[str, Any]]) -> Epoch:
+        """Record from now on. Raises SpoolError if the disk refuses the folder."""
+        with self._mutex:
+            if self._epoch is not None:
+                raise SpoolError(f"Recording {self._epoch.recording} is still running: stop it first.")
+            try:
+                epoch = self._spool.create(recording, token, socket, streams)
+            except OSError as error:
+                raise SpoolError(f"The spool {self._spool.root} cannot be written ({error.strerror}).") from error
+            self._rows, self._finder = [], GapFinder(float(streams[str(GAZE)].get("rate_hz") or 0))
+            self._since, self._until = self._clock(), np.inf
+            self._drained.clear()
+            self.fault = ""
+            self._epoch = epoch
+            if self._correction is not None:
+                self._append(CLOCK, self._correction)
+        return epoch
+
+    def stop(self, patience_s: float = 0.5) -> Summary:
+        """End the recording now and wait until its last frame is on the disk (blocking).
+
+        Samples that are still on their way from the tracker are waited for, at most `patience_s`.
+        """
+        with self._mutex:
+            if self._epoch is None:
+                raise SpoolError("Nothing is being recorded.")
+            self._until = self._clock()
+        self._drained.wait(patience_s)
+        with self._mutex:
+            epoch = self._epoch
+            if epoch is None:
+                raise SpoolError("Nothing is being recorded.")
+            self._cut(whole=False)
+            if self._rows:
+                self._until = np.inf
+                raise SpoolError(f"The end of the recording cannot be written: {self.fault} Free space and stop again.")
+            epoch.sync()
+            epoch.state, epoch.gaps = "ended", self._finder.gaps
+            epoch.save()
+            self._epoch = None
+        self._changed()
+        gaze = epoch.files[GAZE]
+        return Summary(epoch.recording, gaze.frames, gaze.samples, epoch.gaps)
+
+    def gaze(self, samples: Array, correction: float = 0.0) -> None:
+        """Samples [n, 31] as they arrive; n = 0 lets an unfinished frame of a silent tracker be written."""
+        with self._mutex:
+            if self._epoch is None:
+                return
+            now = self._clock()
+            if len(samples):
+                here = samples[:, 0] + correction
+                if np.any(here > self._until):
+                    self._drained.set()
+                # Written so that a time that is not a number is kept rather than dropped.
+                samples = samples[~((here < self._since) | (here > self._until))]
+            if len(samples):
+                self._finder.feed(samples)
+                self._rows.append(samples)
+                self._arrived = now
+            self._cut(whole=now - self._arrived < STALE_S)
+
+    def clock(self, row: Array) -> None:
+        """One measurement of the tracker's clock [1, 4]."""
+        with self._mutex:
+            self._correction = row
+            if self._epoch is not None:
+                self._append(CLOCK, row)
+
+    def _cut(self, *, whole: bool) -> None:
+        """Write the frames that are full; with `whole` False the last one too, full or not."""
+        if not self._rows:
+            return
+        rows = self._rows[0] if len(self._rows) == 1 else np.concatenate(self._rows)
+        while len(rows):
+            beyond = np.flatnonzero(rows[:, 0] >= rows[0, 0] + FRAME_S - 1e-6)
+            end = min(int(beyond[0]) if len(beyond) else len(rows), MAX_ROWS)
+            if whole and not len(beyond) and len(rows) < MAX_ROWS:
+                break
+            if not self._append(GAZE, rows[:end]):
+                break
+            rows = rows[end:]
+        if len(rows) > MAX_WAITING:
+            log.critical("%d samples are lost: %s", len(rows) - MAX_WAITING, self.fault)
+            rows = rows[-MAX_WAITING:]
+        self._rows = [rows] if len(rows) else []
+
+    def _append(self, stream: int, samples: Array) -> bool:
+        assert self._epoch is not None
+        try:
+            self._epoch.files[stream].append(samples)
+        except OSError as error:
+            fault = f"the spool {self._spool.root} cannot be written ({error.strerror}): free space on its disk."
+            if fault != self.fault:
+                log.error("%s", fault)
+            self.fault = fault
+            return False
+        self.fault = ""
+        return True
+
+    def _sync(self) -> None:
+        while not self._stop.wait(SYNC_S):
+            epoch = self._epoch
+            if epoch is None:
+                continue
+            try:
+                epoch.sync()
+            except (OSError, ValueError) as error:
+                log.error("fdatasync of %s failed: %s", epoch.folder, error)
+            self._changed()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._syncer.join(2.0)
+
+
+def _fsync_folder(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
