@@ -54,12 +54,12 @@ def insert_only(*tables: str) -> migrations.RunPython:
     def forwards(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
         for table in tables:
             for sql in _create(editor.connection.vendor, table):
-                editor.execute(sql)
+                editor.execute(sql, params=None)
 
     def backwards(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
         for table in tables:
             for sql in _drop(editor.connection.vendor, table):
-                editor.execute(sql)
+                editor.execute(sql, params=None)
 
     return migrations.RunPython(forwards, backwards)
 

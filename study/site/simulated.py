@@ -1,0 +1,214 @@
+"""Simulated readers: synthetic people, real interface.
+
+A simulated reader signs in, takes the next case from the worklist, fetches the frame, looks (its gaze goes to the
+ingest socket as a station agent's would), answers, and submits; everything goes over HTTP and WebSockets. Only the
+perception is made up: the reader is told the truth by the command that runs it and blurs it by a binormal model.
+
+The perception of a finding is x = mu * truth + case difficulty + noise. A reader given a probability p by the
+assistance adds `trust * logit(p)`. Five-step confidence is x cut at the reader's own thresholds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from html import unescape
+from typing import Any
+
+import httpx
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+#: {case label: {finding: (side, box or None)}}; a finding that is absent is not in the inner mapping.
+Truth = Mapping[str, Mapping[str, tuple[str, list[float] | None]]]
+
+
+class SimulationError(Exception):
+    """The site answered something a reader cannot go on from; the sentence says what."""
+
+
+@dataclass(frozen=True)
+class Temperament:
+    """What makes one simulated reader differ from another."""
+
+    acuity: float
+    trust: float
+    thresholds: tuple[float, float, float, float]
+    median_seconds: float
+    assisted_factor: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Temperament:
+        bias = rng.normal(0.0, 0.15)
+        return cls(
+            acuity=float(rng.normal(1.5, 0.2)),
+            trust=float(rng.uniform(0.15, 0.4)),
+            thresholds=(0.1 + bias, 0.6 + bias, 1.1 + bias, 1.6 + bias),
+            median_seconds=float(rng.lognormal(math.log(45.0), 0.2)),
+            assisted_factor=float(rng.normal(0.9, 0.05)),
+        )
+
+
+class SimulatedReader:
+    """One reader at one browser. `speed` divides the time spent on a case; the server's clock sees what is left."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        username: str,
+        password: str,
+        truth: Truth,
+        difficulty: Mapping[str, float],
+        seed: int,
+        speed: float,
+        gaze: Callable[..., Any] | None = None,
+    ) -> None:
+        self.username = username
+        self._password = password
+        self._truth = truth
+        self._difficulty = difficulty
+        self._rng = np.random.default_rng(seed)
+        self._temperament = Temperament.draw(self._rng)
+        self._speed = speed
+        self._gaze = gaze
+        self.client = httpx.Client(base_url=url, timeout=60.0, headers={"Accept-Encoding": "identity"})
+
+    def read_all(self, *, limit: int | None = None, on_read: Callable[[], None] = lambda: None) -> int:
+        """Read until the worklist is empty or `limit` reads are done; returns how many were submitted."""
+        with self.client:
+            self._sign_in()
+            done = 0
+            while limit is None or done < limit:
+                page = self._open_next()
+                if page is None:
+                    break
+                self._read(page)
+                done += 1
+                on_read()
+            return done
+
+    def _sign_in(self) -> None:
+        self.client.get("/accounts/login/").raise_for_status()
+        answer = self._post_form("/accounts/login/", {"login": self.username, "password": self._password})
+        if answer.status_code != 302:
+            raise SimulationError(f"{self.username} could not sign in (status {answer.status_code}).")
+
+    def _post_form(self, path: str, data: dict[str, Any]) -> httpx.Response:
+        token = self.client.cookies.get("csrftoken", "")
+        return self.client.post(path, data={**data, "csrfmiddlewaretoken": token}, headers={"Referer": str(self.client.base_url)})
+
+    def _post_json(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        token = self.client.cookies.get("csrftoken", "")
+        headers = {"X-CSRFToken": token, "Referer": str(self.client.base_url)}
+        return self.client.post(path, json=body, headers=headers)
+
+    def _open_next(self) -> str | None:
+        """The address of the next read, or None when nothing is left. Gives consent and calibrates where asked."""
+        for _ in range(4):
+            worklist = self.client.get("/worklist/").text
+            if consent := re.search(r'action="(/worklist/\d+/consent/)"', worklist):
+                self._post_form(consent[1], {"consent": "yes"})
+                continue
+            form = re.search(r'action="(/worklist/\d+/next/)"', worklist)
+            if form is None:
+                return None
+            answer = self._post_form(form[1], {})
+            location = answer.headers.get("location", "")
+            if location.startswith("/read/"):
+                return location
+            if location.startswith("/capture/station/") and self._gaze is not None:
+                self._gaze.calibrate(self.client, self._post_json, self._rng)  # type: ignore[attr-defined]
+                continue
+            raise SimulationError(f"{self.username} asked for the next case and was sent to {location or answer.text[:200]!r}.")
+        raise SimulationError(f"{self.username} was sent round in circles before a case opened.")
+
+    def _read(self, location: str) -> None:
+        page = self.client.get(location)
+        page.raise_for_status()
+        config = _config(page.text)
+        self.client.get(config["image"]["frameUrl"]).raise_for_status()
+        assisted = config["assistance"] != "none"
+        evidence = self._assistance(config) if assisted else None
+        # The site never tells a reader which case this is; the simulation knows it by the image's pixels alone.
+        case = self._truth_key(config)
+        answers = self._answers(config, case, evidence)
+        seconds = float(
+            self._temperament.median_seconds
+            * self._rng.lognormal(0.25 * self._difficulty[case], 0.25)
+            * (self._temperament.assisted_factor if assisted else 1.0)
+        )
+        if self._gaze is not None and config.get("capture"):
+            self._gaze.record(config, self._truth[case], self._rng, self.client, answers)  # type: ignore[attr-defined]
+        time.sleep(seconds / self._speed)
+        answer = self._post_json(config["urls"]["submit"], answers)
+        if answer.status_code != 200:
+            raise SimulationError(f"{self.username}'s answers were refused: {answer.text[:300]}")
+
+    def _truth_key(self, config: dict[str, Any]) -> str:
+        return str(config["image"]["id"])
+
+    def _assistance(self, config: dict[str, Any]) -> dict[str, Any]:
+        answer = self.client.get(config["urls"]["assistance"])
+        answer.raise_for_status()
+        evidence: dict[str, Any] = answer.json()
+        return evidence
+
+    def _answers(self, config: dict[str, Any], case: str, evidence: dict[str, Any] | None) -> dict[str, Any]:
+        said = {row["finding"]: row["probability"] for row in (evidence or {}).get("findings", [])}
+        truth = self._truth[case]
+        responses, marks, sentences = [], [], []
+        for finding in config["findings"]:
+            x = self._temperament.acuity * (finding in truth) - 0.4 * self._difficulty[case] + self._rng.normal()
+            if finding in said:
+                p = min(max(float(said[finding]), 0.01), 0.99)
+                x += self._temperament.trust * math.log(p / (1 - p))
+            confidence = 1 + sum(x > threshold for threshold in self._temperament.thresholds)
+            responses.append({"finding": finding, "confidence": int(confidence)})
+            if confidence >= 4:
+                side, box = truth.get(finding, ("", None))
+                if box is not None:
+                    marks.append({"finding": finding, "shape": "box", "points": box, "confidence": int(confidence)})
+                sentences.append(f"{side} {finding.lower()}.".strip().capitalize())
+        sentences = sentences or ["No acute finding."]
+        start = 1000.0
+        timed = []
+        for text in sentences:
+            end = start + 90.0 * len(text)
+            timed.append({"text": text, "start": start, "end": end})
+            start = end + 1500.0
+        return {
+            "responses": responses,
+            "marks": marks,
+            "report": {"text": " ".join(sentences), "sentences": timed},
+            "t": start,
+            "last_event": 0,
+        }
+
+
+def _config(html: str) -> dict[str, Any]:
+    found = re.search(r'<script id="read-config" type="application/json">(.*?)</script>', html, re.DOTALL)
+    if found is None:
+        raise SimulationError("The reading room's page carries no read-config.")
+    config: dict[str, Any] = json.loads(unescape(found[1]) if "&quot;" in found[1] else found[1])
+    return config
+
+
+def run_readers(
+    readers: list[SimulatedReader],
+    *,
+    limit: int | None = None,
+    on_read: Callable[[], None] = lambda: None,
+    workers: int = 6,
+) -> int:
+    """Let them read side by side; the first error of any of them is raised when all have stopped."""
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = [pool.submit(reader.read_all, limit=limit, on_read=on_read) for reader in readers]
+        return sum(future.result() for future in futures)
