@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ def _flush_lifts_the_triggers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path, settings: Any) -> Iterator[Path]:
+def data_dir(tmp_path: Path, settings: Any) -> Path:
     """A data directory of this test's own."""
     settings.GAZEROOM_DATA = tmp_path / "var"
     settings.GAZEROOM_DATA.mkdir()
-    yield settings.GAZEROOM_DATA
+    return settings.GAZEROOM_DATA

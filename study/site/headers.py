@@ -6,6 +6,7 @@ Cross-origin isolation gives the page the 5 µs clock; the content security poli
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
@@ -46,12 +47,10 @@ class IsolationHeaders:
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         if self.is_async:
             return self._acall(request)
-        response = self.get_response(request)
-        assert isinstance(response, HttpResponse) or hasattr(response, "headers")
-        return self._add(response)  # type: ignore[arg-type]
+        return self._add(cast(HttpResponse, self.get_response(request)))
 
     async def _acall(self, request: HttpRequest) -> HttpResponse:
-        return self._add(await self.get_response(request))  # type: ignore[misc]
+        return self._add(await cast("Awaitable[HttpResponse]", self.get_response(request)))
 
     @staticmethod
     def _add(response: HttpResponse) -> HttpResponse:

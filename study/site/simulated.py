@@ -24,6 +24,10 @@ from typing import Any
 import httpx
 import numpy as np
 
+from capture.gaze.simulate.reader import phrase
+
+from .simulated_gaze import Perceived, SimulatedGaze
+
 log = logging.getLogger(__name__)
 
 #: {case label: {finding: (side, box or None)}}; a finding that is absent is not in the inner mapping.
@@ -69,7 +73,7 @@ class SimulatedReader:
         difficulty: Mapping[str, float],
         seed: int,
         speed: float,
-        gaze: Callable[..., Any] | None = None,
+        gaze: SimulatedGaze | None = None,
     ) -> None:
         self.username = username
         self._password = password
@@ -103,10 +107,12 @@ class SimulatedReader:
 
     def _post_form(self, path: str, data: dict[str, Any]) -> httpx.Response:
         token = self.client.cookies.get("csrftoken", "")
-        return self.client.post(path, data={**data, "csrfmiddlewaretoken": token}, headers={"Referer": str(self.client.base_url)})
+        return self.client.post(
+            path, data={**data, "csrfmiddlewaretoken": token}, headers={"Referer": str(self.client.base_url)}
+        )
 
     def _post_json(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        token = self.client.cookies.get("csrftoken", "")
+        token = self.client.cookies.get("csrftoken") or ""
         headers = {"X-CSRFToken": token, "Referer": str(self.client.base_url)}
         return self.client.post(path, json=body, headers=headers)
 
@@ -125,9 +131,11 @@ class SimulatedReader:
             if location.startswith("/read/"):
                 return location
             if location.startswith("/capture/station/") and self._gaze is not None:
-                self._gaze.calibrate(self.client, self._post_json, self._rng)  # type: ignore[attr-defined]
+                self._gaze.calibrate(self.client, self._post_json, self._rng)
                 continue
-            raise SimulationError(f"{self.username} asked for the next case and was sent to {location or answer.text[:200]!r}.")
+            raise SimulationError(
+                f"{self.username} asked for the next case and was sent to {location or answer.text[:200]!r}."
+            )
         raise SimulationError(f"{self.username} was sent round in circles before a case opened.")
 
     def _read(self, location: str) -> None:
@@ -137,23 +145,35 @@ class SimulatedReader:
         self.client.get(config["image"]["frameUrl"]).raise_for_status()
         assisted = config["assistance"] != "none"
         evidence = self._assistance(config) if assisted else None
-        # The site never tells a reader which case this is; the simulation knows it by the image's pixels alone.
-        case = self._truth_key(config)
-        answers = self._answers(config, case, evidence)
+        # The site never tells a reader which case this is: the simulation knows it by the image alone.
+        image = str(config["image"]["id"])
+        confidences = self._confidences(config["findings"], image, evidence)
+        perceived = self._perceived(confidences, image, config["image"])
         seconds = float(
             self._temperament.median_seconds
-            * self._rng.lognormal(0.25 * self._difficulty[case], 0.25)
+            * self._rng.lognormal(0.25 * self._difficulty[image], 0.25)
             * (self._temperament.assisted_factor if assisted else 1.0)
         )
         if self._gaze is not None and config.get("capture"):
-            self._gaze.record(config, self._truth[case], self._rng, self.client, answers)  # type: ignore[attr-defined]
+            sentences = self._gaze.record(config, perceived, self._rng, self.client, seconds)
+        else:
+            sentences = _typed([phrase(p.finding, p.side, present=True) for p in perceived] or ["No acute finding."])
         time.sleep(seconds / self._speed)
-        answer = self._post_json(config["urls"]["submit"], answers)
+        answer = self._post_json(
+            config["urls"]["submit"],
+            {
+                "responses": [{"finding": name, "confidence": value} for name, value in confidences.items()],
+                "marks": [
+                    {"finding": p.finding, "shape": "box", "points": list(p.box), "confidence": confidences[p.finding]}
+                    for p in perceived
+                ],
+                "report": {"text": " ".join(s["text"] for s in sentences), "sentences": sentences},
+                "t": sentences[-1]["end"],
+                "last_event": 0,
+            },
+        )
         if answer.status_code != 200:
             raise SimulationError(f"{self.username}'s answers were refused: {answer.text[:300]}")
-
-    def _truth_key(self, config: dict[str, Any]) -> str:
-        return str(config["image"]["id"])
 
     def _assistance(self, config: dict[str, Any]) -> dict[str, Any]:
         answer = self.client.get(config["urls"]["assistance"])
@@ -161,36 +181,45 @@ class SimulatedReader:
         evidence: dict[str, Any] = answer.json()
         return evidence
 
-    def _answers(self, config: dict[str, Any], case: str, evidence: dict[str, Any] | None) -> dict[str, Any]:
+    def _confidences(self, findings: list[str], image: str, evidence: dict[str, Any] | None) -> dict[str, int]:
         said = {row["finding"]: row["probability"] for row in (evidence or {}).get("findings", [])}
-        truth = self._truth[case]
-        responses, marks, sentences = [], [], []
-        for finding in config["findings"]:
-            x = self._temperament.acuity * (finding in truth) - 0.4 * self._difficulty[case] + self._rng.normal()
+        confidences = {}
+        for finding in findings:
+            x = self._temperament.acuity * (finding in self._truth[image]) - 0.4 * self._difficulty[image]
+            x += self._rng.normal()
             if finding in said:
                 p = min(max(float(said[finding]), 0.01), 0.99)
                 x += self._temperament.trust * math.log(p / (1 - p))
-            confidence = 1 + sum(x > threshold for threshold in self._temperament.thresholds)
-            responses.append({"finding": finding, "confidence": int(confidence)})
-            if confidence >= 4:
-                side, box = truth.get(finding, ("", None))
-                if box is not None:
-                    marks.append({"finding": finding, "shape": "box", "points": box, "confidence": int(confidence)})
-                sentences.append(f"{side} {finding.lower()}.".strip().capitalize())
-        sentences = sentences or ["No acute finding."]
-        start = 1000.0
-        timed = []
-        for text in sentences:
-            end = start + 90.0 * len(text)
-            timed.append({"text": text, "start": start, "end": end})
-            start = end + 1500.0
-        return {
-            "responses": responses,
-            "marks": marks,
-            "report": {"text": " ".join(sentences), "sentences": timed},
-            "t": start,
-            "last_event": 0,
-        }
+            confidences[finding] = int(1 + sum(x > threshold for threshold in self._temperament.thresholds))
+        return confidences
+
+    def _perceived(self, confidences: Mapping[str, int], image: str, size: Mapping[str, Any]) -> list[Perceived]:
+        """What the reader believes is there and where: the true box where there is one, else a guess in the lungs."""
+        perceived = []
+        for finding, confidence in confidences.items():
+            if confidence < 4:
+                continue
+            side, box = self._truth[image].get(finding, ("", None))
+            if box is None:
+                side = side or ("left" if self._rng.random() < 0.5 else "right")
+                x, y = (
+                    (0.68 if side == "left" else 0.32) * size["columns"],
+                    self._rng.uniform(0.35, 0.65) * size["rows"],
+                )
+                half = 0.06 * size["columns"]
+                box = [x - half, y - half, x + half, y + half]
+            perceived.append(Perceived(finding, side, (box[0], box[1], box[2], box[3])))
+        return perceived
+
+
+def _typed(texts: list[str]) -> list[dict[str, Any]]:
+    """Sentences typed one after the other at about eleven characters a second, in browser milliseconds."""
+    start, timed = 1000.0, []
+    for text in texts:
+        end = start + 90.0 * len(text)
+        timed.append({"text": text, "start": start, "end": end})
+        start = end + 1500.0
+    return timed
 
 
 def _config(html: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ neither Ctrl-C nor a kill -9 leaves an orphan behind.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -93,10 +94,8 @@ class Supervisor:
         for part in reversed(self.parts):
             if part.process.poll() is None:
                 _signal_group(part.process, signal.SIGTERM)
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     part.process.wait(STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    pass
             _signal_group(part.process, signal.SIGKILL)
             part.process.wait()
             part.stream.close()
@@ -104,10 +103,8 @@ class Supervisor:
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _tail(log: Path, lines: int = 8) -> str:

@@ -92,9 +92,7 @@ class Command(BaseCommand):
         self.stdout.write(text)
         self.stdout.flush()
 
-    def _environment(
-        self, supervisor: Supervisor, run: Path, sockets: Path, options: dict[str, Any]
-    ) -> dict[str, str]:
+    def _environment(self, supervisor: Supervisor, run: Path, sockets: Path, options: dict[str, Any]) -> dict[str, str]:
         """The embedded server, if no REDIS_URL names another, and what every part is told."""
         url = os.environ.get("REDIS_URL", "")
         if not url:

@@ -1,0 +1,204 @@
+"""The demo site: cases, people and three studies, made through the services that the pages use.
+
+- a *collection*, open: unassisted reads with gaze; some are read by simulated readers so that there is gaze
+- a *comparison*, open, for reading by hand
+- a *comparison* without washout, read to the end by simulated readers, closed, unblinded and analysed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.core.management import call_command
+from django.db import transaction
+
+from gazex.findings import PHANTOM_FINDINGS
+from study.models import Case, Enrolment, Membership, Study, User
+
+Say = Callable[[str], None]
+
+COLLECTION, BY_HAND, SIMULATED = "gaze-collection", "gazex-crossover", "gazex-simulated"
+PEOPLE = {
+    "reader": ("Robin", "Reader", "Reader"),
+    "researcher": ("Riley", "Researcher", "Researcher"),
+    "coordinator": ("Casey", "Coordinator", "Coordinator"),
+}
+ARMS = [
+    {"key": "unassisted", "name": "Unassisted", "assistance": "none"},
+    {"key": "gazex", "name": "With GazeX", "assistance": "concurrent"},
+]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a demo is. Phantom seeds differ from those GazeX was trained on."""
+
+    collection_cases: int
+    by_hand_cases: int
+    washout_days: int
+    simulated_cases: int
+    simulated_readers: int
+    collectors: int
+    collected_each: int
+    speed: float
+
+
+SIZES = {
+    "full": Size(24, 12, 28, 40, 6, 2, 6, 400.0),
+    "small": Size(4, 2, 0, 10, 3, 1, 1, 2000.0),
+}
+
+
+class Demo:
+    """Builds what is missing and goes on where an earlier start was stopped."""
+
+    def __init__(self, data: Path, *, size: str = "full", seed: int = 2026) -> None:
+        self.data = data
+        self.size = SIZES[size]
+        self.seed = seed
+        self.logins = data / "demo-logins.json"
+
+    def build(self, *, say: Say) -> None:
+        """People, cases, the base model, and the studies. Each step is skipped where it is done."""
+        people = self._people()
+        if not Study.objects.filter(slug=SIMULATED).exclude(state=Study.State.DRAFT).exists():
+            say("Building the demo: drawing phantoms …")
+            self._cases()
+            say("Building the demo: registering GazeX …")
+            model = self._base_model()
+            say("Building the demo: computing GazeX's outputs and opening the studies …")
+            self._studies(people, model)
+
+    def read(self, url: str, *, say: Say) -> None:
+        """Let the simulated readers read over HTTP, then close, unblind and analyse their comparison."""
+        if (self.data / "demo-read").exists():
+            return
+        say("Simulated readers are reading …")
+        call_command(
+            "simulate_readers",
+            COLLECTION,
+            url=url,
+            limit=self.size.collected_each,
+            speed=self.size.speed,
+            seed=self.seed,
+        )
+        call_command("simulate_readers", SIMULATED, url=url, speed=self.size.speed, seed=self.seed, finish=True)
+        (self.data / "demo-read").touch()
+
+    def logins_text(self) -> str:
+        passwords = json.loads(self.logins.read_text())
+        width = max(map(len, passwords))
+        return "\n".join(f"  {name:<{width}}  {passwords[name]}" for name in PEOPLE)
+
+    def _people(self) -> dict[str, User]:
+        if not self.logins.exists():
+            passwords = {name: secrets.token_urlsafe(9) for name in PEOPLE}
+            with os.fdopen(os.open(self.logins, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+                json.dump(passwords, file)
+        passwords = json.loads(self.logins.read_text())
+        people = {}
+        for name, (first, last, _role) in PEOPLE.items():
+            user, made = User.objects.get_or_create(username=name, defaults={"first_name": first, "last_name": last})
+            if made:
+                user.set_password(passwords[name])
+                user.save()
+            people[name] = user
+        return people
+
+    def _cases(self) -> None:
+        missing = self.size.collection_cases + self.size.by_hand_cases + self.size.simulated_cases
+        missing -= Case.objects.filter(source=Case.Source.PHANTOM).count()
+        if missing > 0:
+            call_command("make_phantoms", missing, seed=self.seed, verbosity=0)
+
+    def _base_model(self) -> Any:
+        from training.services.models import register_base
+
+        return register_base()
+
+    def _studies(self, people: dict[str, User], model: Any) -> None:
+        from training.services.assisting import precompute
+
+        from analysis.services.planning import lock_default_plan
+        from study.services import studies
+
+        size = self.size
+        cases = iter(Case.objects.filter(source=Case.Source.PHANTOM).order_by("label"))
+        coordinator = people["coordinator"]
+
+        def body(arms: list[dict[str, str]], gaze: str, washout: int) -> dict[str, Any]:
+            return {
+                "findings": list(PHANTOM_FINDINGS),
+                "gaze": gaze,
+                "calibration": {"max_accuracy_deg": 1.0, "max_data_loss": 0.2},
+                "washout_days": washout,
+                "periods": len(arms),
+                "arms": arms,
+                "model_sha256": model.sha256 if len(arms) > 1 else None,
+                "seed": self.seed,
+            }
+
+        def make(slug: str, name: str, kind: Any, count: int, readers: list[User], protocol: dict[str, Any]) -> None:
+            chosen = [next(cases) for _ in range(count)]
+            if Study.objects.filter(slug=slug).exclude(state=Study.State.DRAFT).exists():
+                return
+            with transaction.atomic():
+                study = studies.create_study(
+                    name=name,
+                    slug=slug,
+                    kind=kind,
+                    body=protocol,
+                    cases=chosen,
+                    actor=coordinator,
+                    simulated=slug == SIMULATED,
+                )
+                for role in ("coordinator", "researcher"):
+                    Membership.objects.get_or_create(study=study, user=people[role], role=role)
+                for number, reader in enumerate(readers, 1):
+                    studies.enrol(study=study, user=reader, reader_code=f"R{number:02}", actor=coordinator)
+                if protocol["model_sha256"]:
+                    precompute(study=study, model_version=model, actor=coordinator)
+                if kind == Study.Kind.COMPARISON:
+                    lock_default_plan(study=study, actor=coordinator)
+                studies.open_study(study=study, actor=coordinator)
+
+        collectors = [_simulated_user("collector", n) for n in range(1, size.collectors + 1)]
+        crowd = [_simulated_user("simulated", n) for n in range(1, size.simulated_readers + 1)]
+        make(
+            COLLECTION, "Gaze collection", Study.Kind.COLLECTION, size.collection_cases,
+            [people["reader"], *collectors], body(ARMS[:1], "required", 0),
+        )  # fmt: skip
+        make(
+            BY_HAND, "GazeX crossover", Study.Kind.COMPARISON, size.by_hand_cases,
+            [people["reader"]], body(ARMS, "required", size.washout_days),
+        )  # fmt: skip
+        make(
+            SIMULATED, "GazeX crossover, simulated readers", Study.Kind.COMPARISON, size.simulated_cases,
+            crowd, body(ARMS, "none", 0),
+        )  # fmt: skip
+
+
+def _simulated_user(kind: str, number: int) -> User:
+    """A reader nobody can sign in as until `simulate_readers` gives it a password for its own run."""
+    user, made = User.objects.get_or_create(
+        username=f"{kind}-{number}", defaults={"first_name": "Simulated", "last_name": f"reader {number}"}
+    )
+    if made:
+        user.set_unusable_password()
+        user.save()
+    return user
+
+
+def simulated_enrolments(study: Study) -> list[Enrolment]:
+    """The enrolments of a study whose readers are simulated ones."""
+    return [
+        enrolment
+        for enrolment in study.enrolments.select_related("user")
+        if enrolment.user.username.startswith(("simulated-", "collector-"))
+    ]

@@ -1,0 +1,134 @@
+"""`manage.py simulate_readers STUDY`: simulated readers read a study over its pages and sockets."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from study.models import Assignment, ReferenceFinding, Study, User
+from study.services import studies
+from study.services.errors import Refused
+from study.site.demo import simulated_enrolments
+from study.site.simulated import SimulatedReader, SimulationError, run_readers
+from study.site.simulated_gaze import SimulatedGaze
+
+
+class Command(BaseCommand):
+    help = "Let a study's simulated readers read it through the running site's own pages and sockets."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("study", help="the study's slug, e.g. gazex-simulated")
+        parser.add_argument("--url", default=None, help="where the site answers (default: the running `make run`)")
+        parser.add_argument("--limit", type=int, default=None, help="reads per reader (default: all)")
+        parser.add_argument("--speed", type=float, default=400.0, help="how many times faster than life they read")
+        parser.add_argument("--seed", type=int, default=1)
+        parser.add_argument("--finish", action="store_true", help="then close, unblind and analyse the study")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        study = Study.objects.filter(slug=options["study"]).first()
+        if study is None:
+            known = ", ".join(Study.objects.values_list("slug", flat=True)) or "none"
+            raise CommandError(f"There is no study {options['study']!r}; there are: {known}.")
+        enrolments = simulated_enrolments(study)
+        if not enrolments:
+            raise CommandError(f"{study} has no simulated readers; their user names begin with 'simulated-'.")
+        url = options["url"] or _running_site()
+        if options["speed"] <= 0:
+            raise CommandError(f"--speed is {options['speed']}; it must be above 0.")
+        truth = _truth(study)
+        rng = np.random.default_rng(options["seed"])
+        difficulty = {image: float(rng.normal(0.0, 0.5)) for image in sorted(truth)}
+        gaze = SimulatedGaze()
+        readers, users = [], []
+        for number, enrolment in enumerate(enrolments):
+            password = secrets.token_urlsafe(18)
+            enrolment.user.set_password(password)
+            enrolment.user.save(update_fields=["password"])
+            users.append(enrolment.user)
+            readers.append(
+                SimulatedReader(
+                    url=url,
+                    username=enrolment.user.username,
+                    password=password,
+                    truth=truth,
+                    difficulty=difficulty,
+                    seed=options["seed"] * 1000 + number,
+                    speed=options["speed"],
+                    gaze=gaze,
+                )
+            )
+        total = _outstanding(study, users, options["limit"])
+        progress = _Progress(self, total)
+        try:
+            done = run_readers(readers, limit=options["limit"], on_read=progress.step)
+        except SimulationError as error:
+            raise CommandError(str(error)) from error
+        finally:
+            for user in users:
+                user.set_unusable_password()
+                user.save(update_fields=["password"])
+        self.stdout.write(f"{len(readers)} simulated readers submitted {done} reads of {study}.")
+        if options["finish"]:
+            self._finish(study)
+
+    def _finish(self, study: Study) -> None:
+        from analysis.services.analysing import analyse_study
+
+        actor = study.created_by
+        try:
+            study.refresh_from_db()
+            if study.state == Study.State.OPEN:
+                studies.close_study(study=study, actor=actor)
+            if study.state == Study.State.CLOSED:
+                studies.unblind_study(study=study, actor=actor)
+            analyse_study(study=study, actor=actor)
+        except Refused as refusal:
+            raise CommandError(refusal.sentence) from refusal
+        self.stdout.write(f"{study} is closed, unblinded and analysed.")
+
+
+class _Progress:
+    def __init__(self, command: BaseCommand, total: int) -> None:
+        self.command, self.total, self.done = command, total, 0
+        self.lock = threading.Lock()
+
+    def step(self) -> None:
+        with self.lock:
+            self.done += 1
+            if self.done % 50 == 0 or self.done == self.total:
+                self.command.stdout.write(f"  {self.done} of {self.total} reads")
+                self.command.stdout.flush()
+
+
+def _running_site() -> str:
+    ready = settings.GAZEROOM_DATA / "run" / "ready"
+    if not ready.exists():
+        raise CommandError("The site is not running; start it with `make run`, or name it with --url.")
+    return ready.read_text().strip().rstrip("/")
+
+
+def _truth(study: Study) -> dict[str, dict[str, tuple[str, list[float] | None]]]:
+    """What is there, by image: the simulation's input. Nothing of it reaches a reader's page."""
+    cases = set(study.protocols.values_list("study_cases__case", flat=True))
+    truth: dict[str, dict[str, tuple[str, list[float] | None]]] = {}
+    from study.models import Image
+
+    for image in Image.objects.filter(case__in=cases):
+        found = ReferenceFinding.objects.filter(standard__case=image.case_id)
+        truth[str(image.pk)] = {row.finding: (row.side, row.box) for row in found}
+    return truth
+
+
+def _outstanding(study: Study, users: list[User], limit: int | None) -> int:
+    counts = [
+        Assignment.objects.filter(enrolment__study=study, enrolment__user=user)
+        .exclude(read__state__in=["submitted", "invalidated"])
+        .count()
+        for user in users
+    ]
+    return sum(count if limit is None else min(count, limit) for count in counts)
