@@ -28,6 +28,27 @@ def _flush_lifts_the_triggers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Command, "handle", handle)
 
 
+#: What a skip says when one of these is missing; GAZEROOM_REQUIRE names those that must not be.
+WANTED = {"reference": "reference data", "browser": "Chromium", "postgres": "PostgreSQL"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Where everything must be checked (GAZEROOM_REQUIRE), a skip for want of something is a failure."""
+    required = [WANTED[name] for name in os.environ.get("GAZEROOM_REQUIRE", "").split(",") if name]
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not required or reporter is None:
+        return
+    missed = [
+        report
+        for report in reporter.stats.get("skipped", [])
+        if any(word in str(report.longrepr) for word in required)
+    ]
+    if missed:
+        reporter.write_line(f"{len(missed)} tests were skipped for want of what GAZEROOM_REQUIRE demands.", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path, settings: Any) -> Path:
     """A data directory of this test's own."""

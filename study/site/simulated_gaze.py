@@ -2,7 +2,7 @@
 
 What a station agent and a reading-room page send is made here from a simulated scanpath and sent through the same
 doors: frames with acknowledgement to `/ws/ingest/`, viewport states and clock exchanges to `/ws/page/<recording>/`.
-Time is compressed on the way (a minute of gaze is sent in a moment); its own stamps are those of a reader at normal speed.
+Time is compressed on the way: a minute of gaze is sent in a moment, under the stamps of a reader at normal speed.
 """
 
 from __future__ import annotations
