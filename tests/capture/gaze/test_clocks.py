@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from capture.gaze import clocks
+
+Floats = NDArray[np.float64]
+
+
+class Clocks:
+    """Two clocks with a known relation: lsl = browser · (1 + drift) + offset."""
+
+    def __init__(self, drift_ppm: float = 40.0, offset_s: float = 91_234.567) -> None:
+        self.drift, self.offset = drift_ppm * 1e-6, offset_s
+
+    def lsl(self, browser_s: Floats) -> Floats:
+        return browser_s * (1 + self.drift) + self.offset
+
+    def exchanges(self, at_s: Floats, rng: np.random.Generator, load: float = 0.0) -> Floats:
+        """Exchanges with delays of 0.1 ms each way, and under load now and then 20 ms on one of the ways."""
+        out = (
+            0.0001
+            + rng.exponential(0.0002, len(at_s))
+            + rng.exponential(0.02, len(at_s)) * (rng.random(len(at_s)) < load)
+        )
+        back = 0.0001 + rng.exponential(0.0002, len(at_s))
+        arrive = self.lsl(at_s + out)
+        leave = arrive + 20e-6
+        t3 = at_s + out + 20e-6 / (1 + self.drift) + back
+        return np.column_stack([at_s * 1e3, arrive, leave, t3 * 1e3])
+
+
+def session(seconds: float) -> Floats:
+    """When the worker asks: a burst of 20, then once a second."""
+    return np.r_[5.0 + np.arange(20) * 0.01, np.arange(6.0, 5.0 + seconds)]
+
+
+@pytest.mark.parametrize("load", [0.0, 0.4], ids=["idle", "painting"])
+@pytest.mark.parametrize("drift", [-80.0, 0.0, 40.0])
+def test_the_fit_finds_a_drifting_clock_to_a_quarter_of_a_millisecond(drift: float, load: float) -> None:
+    rng = np.random.default_rng(3)
+    truth = Clocks(drift)
+    at = session(300)
+    fit = clocks.fit(truth.exchanges(at, rng, load))
+    times = np.linspace(5.0, 305.0, 3001)
+    error = np.abs(fit.to_lsl(times * 1e3) - truth.lsl(times))
+    assert np.quantile(error, 0.95) < 0.25e-3
+    assert fit.drift_ppm == pytest.approx(drift, abs=3.0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_stated_bound_holds_the_error_of_the_fit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = Clocks(rng.uniform(-60, 60))
+    at = session(rng.uniform(20, 400))
+    fit = clocks.fit(truth.exchanges(at, rng, load=0.5))
+    times = np.linspace(at[0], at[-1], 2000)
+    assert np.abs(fit.to_lsl(times * 1e3) - truth.lsl(times)).max() <= fit.bound_s
+    assert fit.bound_s < 2e-3
+
+
+def test_a_slowly_changing_drift_is_followed_by_the_knots() -> None:
+    rng = np.random.default_rng(0)
+    at = session(600)
+    wander = 20e-6 * 200 * np.sin(at / 200)  # the rate swings by ±20 ppm, as a warming quartz's does
+    rows = Clocks(0.0).exchanges(at, rng)
+    rows[:, 1:3] += wander[:, None]
+    fit = clocks.fit(rows)
+    error = fit.to_lsl(at * 1e3) - (Clocks(0.0).lsl(at) + wander)
+    assert np.abs(error).max() < 0.3e-3
+
+
+def test_a_suspended_computer_breaks_the_fit_and_neither_side_bends() -> None:
+    rng = np.random.default_rng(1)
+    before, after = Clocks(30), Clocks(30, 91_234.567 + 1800)
+    rows = np.r_[before.exchanges(session(60), rng), after.exchanges(70 + np.arange(60.0), rng)]
+    fit = clocks.fit(rows)
+    assert len(fit.pieces) == 2
+    assert fit.to_lsl(30e3) == pytest.approx(before.lsl(np.array(30.0)), abs=3e-4)
+    assert fit.to_lsl(100e3) == pytest.approx(after.lsl(np.array(100.0)), abs=3e-4)
+    assert fit.bound_s < 2e-3
+
+
+def test_the_way_back_undoes_the_way_there() -> None:
+    rng = np.random.default_rng(2)
+    rows = np.r_[
+        Clocks(55).exchanges(session(200), rng), Clocks(55, 91_234.567 + 60).exchanges(210 + np.arange(99.0), rng)
+    ]
+    fit = clocks.fit(rows)
+    browser = np.linspace(0, 320e3, 999)
+    np.testing.assert_allclose(fit.to_browser(fit.to_lsl(browser)), browser, atol=1e-4)
+
+
+def test_one_exchange_gives_a_constant_offset_with_half_its_round_trip_as_bound() -> None:
+    fit = clocks.fit([[1000.0, 50.0, 50.0, 1002.0]])
+    assert fit.to_lsl(1001.0) == pytest.approx(50.0)
+    assert fit.to_lsl(2001.0) == pytest.approx(51.0)
+    assert fit.bound_s == pytest.approx(0.001)
+
+
+def test_impossible_exchanges_are_left_out() -> None:
+    good = Clocks(0).exchanges(session(10), np.random.default_rng(0))
+    bad = np.array([[np.nan, 1, 1, 2], [5000.0, 91_239.6, 91_239.5, 5001.0], [6000.0, 91_240.0, 91_240.0, 5000.0]])
+    assert clocks.fit(np.r_[good, bad]).exchanges == len(good)
+
+
+def test_no_exchange_is_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="no usable clock exchange"):
+        clocks.fit(np.zeros((0, 4)))
+    with pytest.raises(ValueError, match="rows of four times"):
+        clocks.fit(np.zeros((3, 3)))
