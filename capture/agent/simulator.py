@@ -1,4 +1,4 @@
-"""`python -m capture.agent.simulator` (or `gazeroom-agent simulate`): a simulated reader with a simulated eye tracker."""
+"""A simulated reader with a simulated eye tracker: `python -m capture.agent.simulator` or `gazeroom-agent simulate`."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ One folder per recording and epoch (an epoch is one uninterrupted stay of the ag
     SPOOL/<recording>/<epoch>/2.gzr           clock frames
     SPOOL/<recording>/<epoch>/recording.json  where it has to go, with the token; mode 0600
 
-Frames of 100 ms are written as they fill (`capture.frames`), and made durable by fdatasync every second in a thread of its
-own. A kill of the agent loses at most the frame being filled; the torn tail of a crash is truncated when the folder is
-opened again. The folder is deleted only when the server has confirmed the whole.
+Frames of 100 ms are written as they fill (`capture.frames`), and made durable by fdatasync every second in a thread of
+its own. A kill of the agent loses at most the frame being filled; the torn tail of a crash is truncated when the folder
+is opened again. The folder is deleted only when the server has confirmed the whole.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 FRAME_S = 0.1
 #: A partial frame is written when no sample has come for so long.
 STALE_S = 0.15
+#: Silence at the beginning or the end of a recording is a gap when it is longer than this.
+SILENCE_S = 0.5
 SYNC_S = 1.0
 #: Rows after which a frame is cut whatever its times say (a tracker may send nonsense for times).
 MAX_ROWS = 4096
@@ -129,10 +131,14 @@ class StreamFile:
 
 
 class GapFinder:
-    """Finds samples that never came, by the tracker's own sequence numbers; by time where it has none."""
+    """Finds samples that never came, by the tracker's own sequence numbers; by time where it has none.
 
-    def __init__(self, rate_hz: float) -> None:
+    `since` is when samples were first expected (LSL seconds), if that is known.
+    """
+
+    def __init__(self, rate_hz: float, since: float | None = None) -> None:
         self._rate = rate_hz
+        self._since = since
         self._last: tuple[float, float] | None = None  # frame number, time
         self.gaps: list[dict[str, Any]] = []
 
@@ -144,6 +150,8 @@ class GapFinder:
             times = np.concatenate([[self._last[1]], times])
         if not len(numbers):
             return
+        if self._last is None and self._since is not None and times[0] - self._since > SILENCE_S:
+            self._add(None, numbers[0], None, self._since, times[0])
         self._last = (float(numbers[-1]), float(times[-1]))
         steps, spans = np.diff(numbers), np.diff(times)
         counted = np.isfinite(steps)
@@ -155,16 +163,25 @@ class GapFinder:
             else:
                 # Numbers that go back are a tracker that started again: how much it missed is not known.
                 missing = int(steps[i]) - 1 if steps[i] > 1 else None
-            self.gaps.append(
-                {
-                    "stream": GAZE,
-                    "after_frame": int(numbers[i]) if counted[i] else None,
-                    "before_frame": int(numbers[i + 1]) if counted[i] else None,
-                    "missing": missing,
-                    "t0": float(times[i]),
-                    "t1": float(times[i + 1]),
-                }
-            )
+            self._add(numbers[i], numbers[i + 1], missing, times[i], times[i + 1])
+
+    def finish(self, until: float) -> None:
+        """No more samples are expected after `until` (LSL seconds): silence before it is a gap."""
+        number, last = self._last or (None, self._since)
+        if last is not None and until - last > SILENCE_S:
+            self._add(number, None, None, last, until)
+
+    def _add(self, after: float | None, before: float | None, missing: int | None, t0: float, t1: float) -> None:
+        self.gaps.append(
+            {
+                "stream": GAZE,
+                "after_frame": int(after) if after is not None and np.isfinite(after) else None,
+                "before_frame": int(before) if before is not None and np.isfinite(before) else None,
+                "missing": missing,
+                "t0": float(t0),
+                "t1": float(t1),
+            }
+        )
 
 
 @dataclass
@@ -359,8 +376,9 @@ class Recorder:
                 epoch = self._spool.create(recording, token, socket, streams)
             except OSError as error:
                 raise SpoolError(f"The spool {self._spool.root} cannot be written ({error.strerror}).") from error
-            self._rows, self._finder = [], GapFinder(float(streams[str(GAZE)].get("rate_hz") or 0))
             self._since, self._until = self._clock(), np.inf
+            rate = float(streams[str(GAZE)].get("rate_hz") or 0)
+            self._rows, self._finder = [], GapFinder(rate, self._since)
             self._drained.clear()
             self.fault = ""
             self._epoch = epoch
@@ -386,9 +404,16 @@ class Recorder:
             if self._rows:
                 self._until = np.inf
                 raise SpoolError(f"The end of the recording cannot be written: {self.fault} Free space and stop again.")
-            epoch.sync()
-            epoch.state, epoch.gaps = "ended", self._finder.gaps
-            epoch.save()
+            self._finder.finish(self._until)
+            try:
+                epoch.sync()
+                epoch.state, epoch.gaps = "ended", self._finder.gaps
+                epoch.save()
+            except OSError as error:
+                epoch.state, self._until = "recording", np.inf
+                raise SpoolError(
+                    f"The end of the recording cannot be written ({error.strerror}): stop again."
+                ) from error
             self._epoch = None
         self._changed()
         gaze = epoch.files[GAZE]

@@ -1,8 +1,8 @@
 """The eye tracker as the agent sees it: whatever Gaze stream is on the Lab Streaming Layer of this machine.
 
-One thread looks for a stream, reads it every 20 ms, and looks again when it is lost; another measures its clock. Samples
-reach their listeners as float64 [n, 1 + 30] in the order of `capture.frames.GAZE_CHANNELS`, with the tracker's own LSL
-times, untouched.
+One thread looks for a stream, reads it every 20 ms, and looks again when it is lost; another measures its clock.
+Samples reach their listeners as float64 [n, 1 + 30] in the order of `capture.frames.GAZE_CHANNELS`, with the tracker's
+own LSL times, untouched.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class LslSource:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, wait_s: float = 1.2) -> None:
         self._stop.set()
-        self._thread.join(2.0)
+        self._thread.join(wait_s)
 
     @property
     def tracker(self) -> Tracker | None:

@@ -1,0 +1,252 @@
+"""The agent of one reading station: tracker, spool, upload and page socket, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.agent import lsl
+from capture.agent.pagesocket import PageSocket, Refusal
+from capture.agent.sources.lsl import Array, LslSource
+from capture.agent.spool import Recorder, Spool, SpoolError
+from capture.agent.upload import Uploader
+from capture.frames import GAZE_CHANNELS
+
+log = logging.getLogger(__name__)
+
+#: A recording whose page has gone (a crashed browser) is ended after so long without any page.
+ABANDONED_S = 120.0
+#: Samples are waited for so long after the time they were asked for.
+COLLECT_GRACE_S = 0.5
+
+_COLUMN = {label: 1 + i for i, label in enumerate(GAZE_CHANNELS)}
+
+
+class _Collector:
+    """Gathers the samples of an interval; filled on the tracker's thread."""
+
+    def __init__(self, since: float, until: float) -> None:
+        self.since, self.until = since, until
+        self.rows: list[Array] = []
+        self.complete = threading.Event()
+
+    def feed(self, samples: Array, correction: float) -> None:
+        here = samples[:, 0] + correction
+        self.rows.append(samples[(here >= self.since) & (here <= self.until)])
+        if here[-1] > self.until:
+            self.complete.set()
+
+
+class Agent:
+    """One station. `run` serves until `stopping` is set."""
+
+    def __init__(
+        self,
+        *,
+        spool: Path,
+        port: int,
+        key: str,
+        origins: Sequence[str],
+        tracker: str | None = None,
+        abandoned_s: float = ABANDONED_S,
+    ) -> None:
+        self._pylsl = lsl.load()
+        self.clock = self._pylsl.local_clock
+        self._spool = Spool(spool)
+        self._recorder = Recorder(self._spool, self.clock, self._changed)
+        self._source = LslSource(self._on_gaze, self._recorder.clock, tracker)
+        self._uploader = Uploader()
+        self._socket = PageSocket(self, port=port, key=key, origins=origins, on_pages=self._on_pages)
+        self._collectors: list[_Collector] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._busy = asyncio.Lock()
+        self._stimulus: dict[str, Any] | None = None
+        self._abandoned_s = abandoned_s
+        self._alone_since: float | None = None
+        info = self._pylsl.StreamInfo(
+            lsl.STIMULUS_NAME, lsl.MARKER_TYPE, 1, 0, self._pylsl.cf_string, f"{lsl.STIMULUS_NAME}-{port}"
+        )
+        self._markers = self._pylsl.StreamOutlet(info)
+        self.stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until `stopping` is set. Raises OSError when the port is taken."""
+        self._loop = asyncio.get_running_loop()
+        # A clock exchange must not wait 5 ms for the thread that reads the tracker.
+        sys.setswitchinterval(0.001)
+        await self._socket.start()
+        self._source.start()
+        say(f"Listening for the reading room on ws://127.0.0.1:{self._socket.port}")
+        for epoch in await asyncio.to_thread(self._spool.pending):
+            log.info("recording %s waits in the spool: %d frames", epoch.recording, epoch.files[1].frames)
+            self._uploader.submit(epoch)
+        try:
+            while not self.stopping.is_set():
+                try:
+                    async with asyncio.timeout(1.0):
+                        await self.stopping.wait()
+                except TimeoutError:
+                    await self._tick()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        self._loop = None
+        if self._recorder.epoch is not None:
+            try:
+                await asyncio.to_thread(self._recorder.stop, 0.1)
+                say("○ Recording ended: the agent is being stopped.")
+            except SpoolError as error:
+                log.error("%s", error)
+        self._source.stop(wait_s=0)
+        await self._socket.close()
+        self._uploader.wake()
+        await self._uploader.close()
+        await asyncio.to_thread(self._source.stop)
+        await asyncio.to_thread(self._recorder.close)
+        self._spool.close()
+
+    async def _tick(self) -> None:
+        await self._socket.push(self.status())
+        if self._stimulus is not None:
+            # For those who began to listen after it was first said.
+            self._publish(self._stimulus)
+        alone = self._alone_since
+        if self._recorder.epoch is not None and alone and time.monotonic() - alone > self._abandoned_s:
+            say("○ Recording ended: no page has been connected for a while.")
+            try:
+                await self.stop()
+            except Refusal as refusal:
+                log.error("%s", refusal)
+
+    # ── on other threads ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_gaze(self, samples: Array) -> None:
+        correction = self._source.correction
+        self._recorder.gaze(samples, correction)
+        if len(samples):
+            for collector in list(self._collectors):
+                collector.feed(samples, correction)
+
+    def _changed(self) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._uploader.wake)
+
+    # ── what pages ask for ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def welcome(self) -> dict[str, Any]:
+        tracker = self._source.tracker
+        return {
+            "tracker": {
+                "found": tracker is not None,
+                "name": tracker.name if tracker else None,
+                "serial": tracker.serial if tracker else None,
+                "rate_hz": tracker.rate_hz if tracker else None,
+            },
+            "display": tracker.display if tracker else dict.fromkeys(lsl.Display().to_dict()),
+            "recording": self._recorder.epoch is not None,
+        }
+
+    def status(self) -> dict[str, Any]:
+        epoch = self._recorder.epoch
+        refused = self._uploader.refused
+        return {
+            "op": "status",
+            "recording": epoch is not None,
+            "recording_id": epoch.recording if epoch else None,
+            "tracker": self._source.flowing,
+            "pending_frames": self._uploader.pending_frames,
+            "uploaded": self._uploader.uploaded,
+            "problem": self._recorder.fault or (refused[0] if refused else None),
+        }
+
+    def stimulus(self, stimulus: dict[str, Any]) -> None:
+        self._stimulus = stimulus
+        self._publish(stimulus)
+
+    def _publish(self, stimulus: dict[str, Any]) -> None:
+        self._markers.push_sample([json.dumps(stimulus)])
+
+    async def collect(self, seconds: float) -> dict[str, Any]:
+        if not self._source.flowing:
+            raise Refusal("No gaze is arriving: switch the eye tracker on, or start its LSL program.")
+        now = self.clock()
+        collector = _Collector(now, now + seconds)
+        self._collectors.append(collector)
+        try:
+            await asyncio.sleep(seconds)
+            deadline = time.monotonic() + COLLECT_GRACE_S
+            while not collector.complete.is_set() and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+        finally:
+            self._collectors.remove(collector)
+        rows = np.concatenate(collector.rows) if collector.rows else np.empty((0, 1 + len(GAZE_CHANNELS)))
+        answer: dict[str, Any] = {"t": rows[:, 0].tolist()}
+        for eye in ("left", "right"):
+            prefix = eye.capitalize()
+            xy = rows[:, [_COLUMN[f"{prefix}ScreenX"], _COLUMN[f"{prefix}ScreenY"]]]
+            told = rows[:, _COLUMN[f"{prefix}ScreenValid"]]
+            finite: NDArray[np.bool_] = np.all(np.isfinite(xy), axis=1)
+            # A stream without a validity channel says "not valid" by NaN coordinates.
+            valid = finite & np.where(np.isnan(told), True, told > 0.5)
+            # JSON has no NaN.
+            answer[eye] = [
+                [x, y] if ok else [None, None] for (x, y), ok in zip(xy.tolist(), finite.tolist(), strict=True)
+            ]
+            answer[f"valid_{eye}"] = valid.tolist()
+        return answer
+
+    async def start(self, recording: str, token: str, socket: str) -> dict[str, Any]:
+        async with self._busy:
+            epoch = self._recorder.epoch
+            if epoch is not None and epoch.recording == recording:
+                # The page was loaded again: the recording went on meanwhile.
+                self._uploader.renew(recording, token, socket)
+                return {"recording": recording, "epoch": str(epoch.epoch)}
+            if epoch is not None:
+                raise Refusal(f"This station is recording {epoch.recording}: end that read first.")
+            tracker = self._source.tracker
+            if tracker is None or not self._source.flowing:
+                raise Refusal("No gaze is arriving: switch the eye tracker on, or start its LSL program.")
+            try:
+                epoch = await asyncio.to_thread(self._recorder.start, recording, token, socket, tracker.streams())
+            except SpoolError as error:
+                raise Refusal(str(error)) from None
+            self._uploader.renew(recording, token, socket)
+            self._uploader.submit(epoch)
+        say(f"● RECORDING GAZE: {recording}")
+        await self._socket.push(self.status())
+        return {"recording": recording, "epoch": str(epoch.epoch)}
+
+    async def stop(self) -> dict[str, Any]:
+        async with self._busy:
+            try:
+                summary = await asyncio.to_thread(self._recorder.stop)
+            except SpoolError as error:
+                raise Refusal(str(error)) from None
+        say(f"○ Recording ended: {summary.recording}, {summary.samples} samples, {len(summary.gaps)} gaps.")
+        await self._socket.push(self.status())
+        return summary.to_dict()
+
+    def _on_pages(self, pages: int) -> None:
+        self._alone_since = None if pages else time.monotonic()
+        if not pages and self._stimulus is not None:
+            self._stimulus = None
+            self._publish({"kind": "blank"})
+
+
+def say(line: str) -> None:
+    """To the person in front of the terminal."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
