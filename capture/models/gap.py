@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from study.models import InsertOnly
+
+from .recording import Recording
+
+
+class Gap(InsertOnly):
+    """Time for which samples were expected and are not there. A gap is a row, not silence."""
+
+    class Kind(models.TextChoices):
+        SAMPLES = "samples", "Samples missing by frame number"
+        SILENCE = "silence", "The tracker said nothing at the start or the end"
+        BETWEEN = "between", "The agent was away between two epochs"
+        UNSEALED = "unsealed", "The station never confirmed the rest"
+
+    recording = models.ForeignKey(Recording, on_delete=models.PROTECT, related_name="gaps")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    stream = models.PositiveSmallIntegerField()
+    epoch = models.UUIDField(null=True)
+    after_frame = models.BigIntegerField(null=True, help_text="The tracker's frame number before the gap.")
+    before_frame = models.BigIntegerField(null=True)
+    missing = models.PositiveBigIntegerField(null=True, help_text="Samples missing; null where nobody can know.")
+    t0 = models.FloatField(null=True, help_text="LSL seconds.")
+    t1 = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["t0"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["recording", "kind", "stream", "epoch", "t0", "t1"], name="one_row_per_gap", nulls_distinct=False
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["samples", "silence", "between", "unsealed"]), name="gap_kind_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        many = "an unknown number of" if self.missing is None else self.missing
+        return f"{many} samples missing in {self.recording_id}"
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.t0 is None or self.t1 is None else self.t1 - self.t0
