@@ -1,0 +1,127 @@
+"""What a protocol may say: made with defaults, checked strictly, one sentence for each thing that is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from gazex.findings import FINDINGS
+from study.models import Arm, Study
+
+from .errors import BadInput
+
+GAZE = ("required", "optional", "none")
+CALIBRATION = {"max_accuracy_deg": 1.5, "max_data_loss": 0.3}
+KEYS = {"findings", "gaze", "calibration", "washout_days", "periods", "model_sha256", "arms", "seed"}
+
+UNASSISTED = {"key": "unassisted", "name": "Unassisted", "assistance": "none"}
+CONCURRENT = {"key": "gazex", "name": "With GazeX", "assistance": "concurrent"}
+
+
+def collection_body(*, findings: Sequence[str], gaze: str = "required", seed: int = 1) -> dict[str, Any]:
+    """The body of a collection: one unassisted arm, each reader reads each case once."""
+    return {
+        "findings": list(findings),
+        "gaze": gaze,
+        "calibration": dict(CALIBRATION),
+        "washout_days": 0,
+        "periods": 1,
+        "model_sha256": None,
+        "arms": [dict(UNASSISTED)],
+        "seed": seed,
+    }
+
+
+def comparison_body(
+    *, findings: Sequence[str], model_sha256: str, gaze: str = "optional", washout_days: int = 28, seed: int = 1
+) -> dict[str, Any]:
+    """The body of a two-period crossover: unassisted against GazeX concurrent."""
+    return {
+        "findings": list(findings),
+        "gaze": gaze,
+        "calibration": dict(CALIBRATION),
+        "washout_days": washout_days,
+        "periods": 2,
+        "model_sha256": model_sha256,
+        "arms": [dict(UNASSISTED), dict(CONCURRENT)],
+        "seed": seed,
+    }
+
+
+def check_body(kind: str, body: Any) -> None:
+    """Refuse a body that breaks a rule.
+
+    Raises
+    ------
+    BadInput
+        With one sentence that names the key and what it should be.
+    """
+    if not isinstance(body, dict):
+        raise BadInput("The protocol is not an object with keys and values.")
+    if missing := sorted(KEYS - body.keys()):
+        raise BadInput(f"The protocol lacks {missing[0]!r}.")
+    if unknown := sorted(body.keys() - KEYS):
+        raise BadInput(f"The protocol has {unknown[0]!r}, which means nothing here; leave it out.")
+    _check_findings(body["findings"])
+    if body["gaze"] not in GAZE:
+        raise BadInput(f"gaze is {body['gaze']!r}; write required, optional or none.")
+    _check_calibration(body["calibration"])
+    _check_whole("washout_days", body["washout_days"], 0, 3650)
+    _check_whole("seed", body["seed"], 0, 2**53)
+    _check_arms(kind, body["arms"])
+    _check_whole("periods", body["periods"], 1, 8)
+    if body["periods"] != len(body["arms"]):
+        raise BadInput(f"periods is {body['periods']}; a protocol of {len(body['arms'])} arms has as many periods.")
+    assisted = any(arm["assistance"] != Arm.Assistance.NONE for arm in body["arms"])
+    model = body["model_sha256"]
+    if assisted and not (isinstance(model, str) and re.fullmatch(r"[0-9a-f]{64}", model)):
+        raise BadInput("model_sha256 has to name the model of the assisted arm by the SHA-256 of its weights.")
+    if not assisted and model is not None:
+        raise BadInput("model_sha256 names a model, but no arm is assisted; write null.")
+
+
+def _check_whole(name: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise BadInput(f"{name} is {value!r}; write a whole number from {low} to {high}.")
+
+
+def _check_findings(findings: Any) -> None:
+    if not isinstance(findings, list) or not findings:
+        raise BadInput("The protocol asks for no finding; name at least one.")
+    for finding in findings:
+        if finding not in FINDINGS:
+            raise BadInput(f"{finding!r} is not a finding known here; use CheXbert's names, such as {FINDINGS[8]!r}.")
+    if len(set(findings)) != len(findings):
+        raise BadInput("The protocol names a finding twice.")
+
+
+def _check_calibration(calibration: Any) -> None:
+    if not isinstance(calibration, dict) or set(calibration) != set(CALIBRATION):
+        raise BadInput("calibration needs exactly max_accuracy_deg and max_data_loss.")
+    for name, high in (("max_accuracy_deg", 10.0), ("max_data_loss", 1.0)):
+        value = calibration[name]
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= high:
+            raise BadInput(f"{name} is {value!r}; write a number above 0 and at most {high:g}.")
+
+
+def _check_arms(kind: str, arms: Any) -> None:
+    if kind not in Study.Kind.values:
+        raise BadInput(f"{kind!r} is not a kind of study; write comparison or collection.")
+    if not isinstance(arms, list) or not all(isinstance(arm, dict) for arm in arms):
+        raise BadInput("arms has to be a list of arms.")
+    for arm in arms:
+        if set(arm) != {"key", "name", "assistance"}:
+            raise BadInput("Each arm has exactly a key, a name and an assistance.")
+        if not isinstance(arm["key"], str) or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", arm["key"]):
+            raise BadInput(f"{arm['key']!r} is no arm key; use up to 32 lower-case letters, digits, - and _.")
+        if not isinstance(arm["name"], str) or not 0 < len(arm["name"].strip()) <= 64:
+            raise BadInput(f"The arm {arm['key']} needs a name of at most 64 characters.")
+        if arm["assistance"] not in Arm.Assistance.values:
+            raise BadInput(f"The arm {arm['key']} has assistance {arm['assistance']!r}, which is unknown.")
+    if len({arm["key"] for arm in arms}) != len(arms):
+        raise BadInput("Two arms have the same key.")
+    if kind == Study.Kind.COLLECTION and [arm["assistance"] for arm in arms] != ["none"]:
+        raise BadInput("A collection has one arm, and it is unassisted.")
+    if kind == Study.Kind.COMPARISON and len(arms) < 2:
+        raise BadInput("A comparison needs at least two arms.")
