@@ -1,0 +1,71 @@
+/** The read's events (what the reader did, when), numbered and posted in the background; the server keeps each once. */
+
+import { postJson, Refused } from "./http.ts";
+import { NumberedLog } from "./log.ts";
+
+interface Event {
+  readonly kind: string;
+  /** Browser milliseconds. */
+  readonly t: number;
+  readonly payload: Record<string, unknown>;
+}
+
+export class EventLog {
+  readonly #url: string;
+  readonly #csrf: string;
+  readonly #time: () => number;
+  readonly #log: NumberedLog<Event>;
+  readonly #remember: (next: number) => void;
+  #busy: Promise<void> | null = null;
+
+  /** `next`: the first free number (after a reload the draft knows it); `remember` keeps it before anything is sent. */
+  constructor(options: { url: string; csrfToken: string; next: number; time: () => number; remember: (next: number) => void }) {
+    this.#url = options.url;
+    this.#csrf = options.csrfToken;
+    this.#time = options.time;
+    this.#remember = options.remember;
+    this.#log = new NumberedLog(options.next);
+    setInterval(() => void this.flush(), 1000);
+    window.addEventListener("pagehide", () => void this.#send(true));
+  }
+
+  add(kind: string, payload: Record<string, unknown> = {}, t = this.#time()): void {
+    this.#log.push({ kind, t, payload });
+    this.#remember(this.#log.next);
+    this.#log.stored(this.#log.next);
+  }
+
+  /** The number of the last event, -1 when there is none. */
+  get last(): number {
+    return this.#log.next - 1;
+  }
+
+  /** Post what is waiting; a failure is tried again with the next second. */
+  flush(): Promise<void> {
+    this.#busy ??= this.#send(false).finally(() => {
+      this.#busy = null;
+    });
+    return this.#busy;
+  }
+
+  async #send(leaving: boolean): Promise<void> {
+    const batch = this.#log.batch(200);
+    if (!batch) return;
+    const { from, items } = batch;
+    try {
+      const events = items.map((event, i) => ({ seq: from + i, ...event }));
+      const { next } = await postJson<{ next: number }>(this.#url, { events }, this.#csrf, leaving);
+      if (from === this.#log.acknowledged && next > from + items.length) {
+        // Another tab, or a forgotten one, used these numbers: ours come after them.
+        this.#log.rebase(next);
+        this.#remember(this.#log.next);
+      } else {
+        this.#log.acknowledge(next);
+      }
+    } catch (error) {
+      // What the server refuses for good is not sent for ever; an unreachable server is asked again.
+      if (error instanceof Refused && error.status === 400) this.#log.acknowledge(from + items.length);
+    }
+    this.#log.rewind();
+  }
+}
