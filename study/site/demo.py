@@ -140,7 +140,7 @@ class Demo:
                 "washout_days": washout,
                 "periods": len(arms),
                 "arms": arms,
-                "model_sha256": model.sha256 if len(arms) > 1 else None,
+                "model_sha256": model.weights_sha256 if len(arms) > 1 else None,
                 "seed": self.seed,
             }
 
