@@ -1,4 +1,15 @@
-from django.urls import URLPattern
+from django.urls import path
+
+from .views import exports, figures, study
 
 app_name = "analysis"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("<slug:slug>/", study.page, name="study"),
+    path("<slug:slug>/plan/", study.save, name="plan"),
+    path("<slug:slug>/plan/lock/", study.lock, name="lock"),
+    path("<slug:slug>/run/", study.run, name="run"),
+    path("<slug:slug>/runs/<uuid:run_id>/", study.progress, name="progress"),
+    path("<slug:slug>/results/<uuid:result_id>/<slug:figure>.svg", figures.figure, name="figure"),
+    path("<slug:slug>/results/<uuid:result_id>/ratings.csv", exports.ratings, name="ratings"),
+    path("<slug:slug>/results/<uuid:result_id>/result.json", exports.result, name="result"),
+]

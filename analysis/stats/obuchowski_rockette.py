@@ -66,7 +66,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Omnibus:
-    """The test that all treatments have the same figure of merit: an F, a χ² (``df2`` None) if only cases are random."""
+    """The test that all treatments have the same figure of merit: an F, or a χ² (``df2`` None)."""
 
     statistic_name: Literal["F", "X2"]
     statistic: float | None = None

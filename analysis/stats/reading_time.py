@@ -294,5 +294,5 @@ def _sensitivity(theta: Floats, sigma: float, free: NDArray[np.bool_], problem: 
                 wa * wb * at(ka * unit[a] + kb * unit[b])[0] for ka, wa in weights.items() for kb, wb in weights.items()
             )
             hessian[a, b] = hessian[b, a] = mixed / (steps[a] * steps[b])
-    uncertainty: Floats = 2 * np.linalg.pinv(hessian, hermitian=True)
+    uncertainty: Floats = 2 * np.asarray(np.linalg.pinv(hessian, hermitian=True), dtype=np.float64)
     return gradient, uncertainty

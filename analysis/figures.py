@@ -1,0 +1,175 @@
+"""The figures of a result, drawn as SVG from its stored numbers alone; the same numbers give the same bytes.
+
+Drawn with matplotlib's SVG writer and no pyplot, so that requests do not share a current figure. Text stays text: a
+person can select it and a screen reader reads the title.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from analysis.services.reporting import Numbers, arm_names, fixed, percent
+
+mpl.rcParams["svg.fonttype"] = "none"
+mpl.rcParams["svg.hashsalt"] = "gazeroom"
+
+INK, MUTED, LINE = "#1b2527", "#5b6a6d", "#dbe3e3"
+#: One colour and one line style per arm, the reference arm first: told apart without colour as well.
+ARM_COLOURS = ("#8a5a00", "#0f6b66", "#6a4c93", "#9a2318")
+ARM_DASHES = ("--", "-", "-.", ":")
+
+
+def _axes(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots(1, columns, squeeze=False)[0].tolist()
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.spines[["left", "bottom"]].set_color(MUTED)
+        axis.tick_params(colors=MUTED, labelcolor=INK, labelsize=9)
+        axis.grid(color=LINE, linewidth=0.7)
+        axis.set_axisbelow(True)
+    return figure, axes
+
+
+def _svg(figure: Figure, title: str) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format="svg", metadata={"Title": title, "Date": None, "Creator": None})
+    return out.getvalue()
+
+
+def _arms_in_order(numbers: Numbers) -> list[tuple[str, str, str, str]]:
+    """(key, name, colour, dashes), the reference arm first."""
+    names, reference = arm_names(numbers), numbers["plan"]["reference_arm"]
+    keys = sorted(names, key=lambda key: key != reference)
+    return [(k, names[k], ARM_COLOURS[i % 4], ARM_DASHES[i % 4]) for i, k in enumerate(keys)]
+
+
+def roc(numbers: Numbers, endpoint: Numbers) -> bytes:
+    """ROC curves per arm: the readers' average thick, each reader thin, pooled operating points as dots."""
+    figure, (axis,) = _axes(5.4, 5.2)
+    axis.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+    result = endpoint["result"]
+    means = {mean["treatment"]: mean["estimate"] for mean in result["means"]} if result else {}
+    for key, name, colour, dashes in _arms_in_order(numbers):
+        curves = endpoint["curves"][key]
+        for own in curves["readers"].values():
+            axis.plot(own["fpr"], own["tpr"], color=colour, linewidth=0.6, alpha=0.35, linestyle=dashes)
+        if curves["average"] is None:
+            continue
+        area = means.get(key)
+        label = name if area is None else f"{name} (average AUC {fixed(area)})"
+        average, pooled = curves["average"], curves["pooled"]
+        axis.plot(average["fpr"], average["tpr"], color=colour, linewidth=2.4, linestyle=dashes, label=label)
+        axis.plot(pooled["fpr"], pooled["tpr"], "o", color=colour, markersize=4.5, markeredgecolor="white")
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axis.set_xlabel("False-positive fraction (1 − specificity)", color=INK)
+    axis.set_ylabel("Sensitivity", color=INK)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc="lower right", frameon=False, fontsize=9)
+    return _svg(figure, f"ROC curves per arm, {endpoint['label']}: readers’ average, each reader, pooled operating points")
+
+
+def forest(numbers: Numbers, endpoint: Numbers) -> bytes:
+    """Each reader's own AUC difference with its interval, and the readers' average below."""
+    result = endpoint["result"]
+    reference = numbers["plan"]["reference_arm"]
+    names = arm_names(numbers)
+    pairs = [c for c in result["comparisons"] if c["treatments"][1] == reference] if result else []
+    readers = result["readers"] if result else []
+    figure, axes = _axes(max(5.4, 4.2 * len(pairs)), 1.5 + 0.3 * (len(readers) + 1), max(1, len(pairs)))
+    for axis, pair in zip(axes, pairs, strict=False):
+        axis.axvline(0, color=MUTED, linewidth=1)
+        own = [d for d in result["reader_differences"] if d["treatments"] == pair["treatments"]]
+        for row, change in enumerate(own):
+            if change["difference"] is None:
+                continue
+            if change["lower"] is not None:
+                axis.plot([change["lower"], change["upper"]], [row, row], color=MUTED, linewidth=1.2)
+            axis.plot([change["difference"]], [row], "s", color=INK, markersize=5)
+        bottom = len(own) + 0.3
+        if pair["difference"] is not None:
+            if pair["ci"] is not None:
+                low, high = pair["ci"]
+                middle = pair["difference"]
+                axis.fill(
+                    [low, middle, high, middle], [bottom, bottom - 0.28, bottom, bottom + 0.28], color=ARM_COLOURS[1]
+                )
+            else:
+                axis.plot([pair["difference"]], [bottom], "D", color=ARM_COLOURS[1], markersize=6)
+        margin = result["margin"]
+        if margin is not None:
+            axis.axvline(-margin, color="#9a2318", linewidth=1, linestyle=":")
+            axis.annotate("margin", (-margin, -0.7), color="#9a2318", fontsize=8, ha="center")
+        axis.set_yticks([*range(len(own)), bottom], [*[d["reader"] for d in own], "Average"])
+        axis.set_ylim(bottom + 0.7, -1)
+        axis.grid(axis="y", visible=False)
+        first, second = pair["treatments"]
+        axis.set_xlabel(f"AUC, {names[first]} − {names[second]} ({percent(result['alpha'])})", color=INK)
+    return _svg(figure, f"AUC difference of each reader and their average, {endpoint['label']}")
+
+
+def scores(numbers: Numbers, endpoint: Numbers) -> bytes:
+    """How often each confidence was given, one panel per arm, with and without the finding."""
+    arms = _arms_in_order(numbers)
+    figure, axes = _axes(max(5.4, 3.4 * len(arms)), 3.0, len(arms))
+    highest = 0.0
+    for axis, (key, name, _, _) in zip(axes, arms, strict=True):
+        for offset, kind, label, colour, hatch in (
+            (-0.2, "nondiseased", "finding absent", "#b9c6c6", ""),
+            (0.2, "diseased", "finding present", ARM_COLOURS[1], "//"),
+        ):
+            counts = endpoint["scores"][key][kind]
+            total = sum(counts) or 1
+            shares = [100 * count / total for count in counts]
+            highest = max(highest, *shares)
+            places = [step + offset for step in range(1, 6)]
+            axis.bar(places, shares, width=0.38, color=colour, hatch=hatch, edgecolor="white", label=label)
+        axis.set_title(name, fontsize=10, color=INK)
+        axis.set_xlabel("Confidence", color=INK)
+        axis.set_xticks(range(1, 6))
+        axis.grid(axis="x", visible=False)
+    for axis in axes:
+        axis.set_ylim(0, min(100, highest * 1.15) or 1)
+    axes[0].set_ylabel("Share of reads, %", color=INK)
+    axes[0].legend(frameon=False, fontsize=9)
+    return _svg(figure, f"Score distribution per arm, {endpoint['label']}")
+
+
+def times(numbers: Numbers, endpoint: Numbers) -> bytes:
+    """Geometric mean reading time, one line per reader across the arms, all reads thick."""
+    arms, time = _arms_in_order(numbers), numbers["time"]
+    figure, (axis,) = _axes(5.4, 3.4)
+    places = range(len(arms))
+    for own in time["readers"].values():
+        points = [(x, own.get(key)) for x, (key, *_) in zip(places, arms, strict=True) if own.get(key) is not None]
+        axis.plot([x for x, _ in points], [y for _, y in points], "o-", color=MUTED, alpha=0.55, linewidth=1, markersize=3)
+    together = [(x, time["arms"][key]) for x, (key, *_) in zip(places, arms, strict=True) if time["arms"].get(key)]
+    if together:
+        axis.plot(
+            [x for x, _ in together],
+            [y for _, y in together],
+            "o-",
+            color=ARM_COLOURS[1],
+            linewidth=2.6,
+            markersize=7,
+            label="all reads",
+        )
+        axis.legend(frameon=False, fontsize=9)
+    axis.set_xticks(list(places), [name for _, name, *_ in arms])
+    axis.set_xlim(-0.4, len(arms) - 0.6)
+    axis.set_ylim(bottom=0)
+    axis.grid(axis="x", visible=False)
+    axis.set_ylabel("Geometric mean time, s", color=INK)
+    return _svg(figure, "Reading time per arm: each reader and all reads")
+
+
+#: Figures by the name in their address.
+FIGURES: dict[str, Callable[[Numbers, Any], bytes]] = {"roc": roc, "forest": forest, "scores": scores, "times": times}

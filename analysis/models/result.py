@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from study.models import InsertOnly, UuidModel
+
+from .plan import AnalysisPlan
+
+
+class AnalysisResult(UuidModel, InsertOnly):
+    """Everything that one run of the analysis computed, with what it was computed from.
+
+    `inputs` names the sources by hash: {"readings_sha256", "readings", "plan_sha256", "protocol_sha256",
+    "assignments_sha256"}. The same readings and the same code give the same numbers.
+    """
+
+    study = models.ForeignKey("study.Study", on_delete=models.PROTECT, related_name="analysis_results")
+    plan = models.ForeignKey(AnalysisPlan, on_delete=models.PROTECT, related_name="results")
+    inputs = models.JSONField()
+    inputs_sha256 = models.CharField(max_length=64, help_text="Of the readings table as the CSV export gives it.")
+    code_version = models.CharField(max_length=120)
+    numbers = models.JSONField(help_text="gazeroom.analysis/1")
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        ordering = ["-created_at"]
+        get_latest_by = "created_at"
+
+    def __str__(self) -> str:
+        return f"Analysis of {self.study} at {self.created_at:%Y-%m-%d %H:%M}"

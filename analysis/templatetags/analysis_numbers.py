@@ -1,0 +1,32 @@
+"""Numbers as the analysis pages print them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+
+from analysis.services import reporting
+
+register = template.Library()
+
+
+@register.filter
+def fixed(value: Any, places: int = 3) -> str:
+    return reporting.fixed(value, places)
+
+
+@register.filter
+def p_value(value: Any) -> str:
+    return "–" if value is None else reporting.p_value(value).removeprefix("p = ").removeprefix("p ")
+
+
+@register.filter
+def interval(value: Any, places: int = 3) -> str:
+    """``(low, high)``, or an object with ``lower`` and ``upper``."""
+    if value is None:
+        return "–"
+    low, high = (value.get("lower"), value.get("upper")) if isinstance(value, dict) else value
+    if low is None or high is None:
+        return "–"
+    return f"{reporting.fixed(low, places)} to {reporting.fixed(high, places)}"

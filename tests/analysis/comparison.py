@@ -1,0 +1,76 @@
+"""A small comparison for the app's tests: made, opened, closed and unblinded by the real services.
+
+The answers come from a seeded reader model, assisted answers a little better and faster; only the rows of the reads are
+written in bulk, because hundreds of requests would take the tests minutes.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from django.utils import timezone
+
+from analysis.services.planning import lock_default_plan
+from study.models import Arm, Assignment, Membership, Read, Response, Study, User
+from study.services import studies
+from tests.factories import make_case, make_study, make_user
+
+FINDINGS = ("Pneumothorax", "Cardiomegaly")
+
+
+def open_comparison(*, readers: int = 4, cases: int = 12, simulated: bool = False, **options: Any) -> tuple[Study, User]:
+    """An open comparison and its coordinator; every third case is normal, the others have one finding each."""
+    made = []
+    for number in range(cases):
+        findings = {} if number % 3 == 0 else {FINDINGS[number % 2]: None}
+        made.append(make_case(f"tests-{timezone.now().timestamp()}-{number:02d}", findings=findings))
+    coordinator = make_user()
+    study = make_study(
+        Study.Kind.COMPARISON,
+        cases=made,
+        readers=readers,
+        coordinator=coordinator,
+        findings=FINDINGS,
+        simulated=simulated,
+        **options,
+    )
+    assert Membership.objects.filter(study=study, user=coordinator, role="coordinator").exists()
+    return study, coordinator
+
+
+def read_everything(study: Study, *, seed: int = 1, leave: int = 0) -> None:
+    """Submit every assignment but the last ``leave``, with answers and times of the reader model."""
+    rng = np.random.default_rng(seed)
+    start = timezone.now() - timedelta(days=2)
+    reads, responses = [], []
+    lines = list(
+        Assignment.objects.filter(enrolment__study=study).select_related("arm", "case__reference_standard", "enrolment")
+    )
+    for line in lines[: len(lines) - leave]:
+        aided = line.arm.assistance != Arm.Assistance.NONE
+        seconds = float(np.exp(3.3 - 0.2 * aided + rng.normal(0, 0.25)))
+        read = Read(
+            assignment=line,
+            state=Read.State.SUBMITTED,
+            opened_at=start,
+            submitted_at=start + timedelta(seconds=seconds),
+        )
+        reads.append(read)
+        truth = set(line.case.reference_standard.findings.values_list("finding", flat=True))
+        for finding in FINDINGS:
+            latent = (finding in truth) * (1.6 if aided else 1.1) + rng.normal(0, 1)
+            confidence = int(np.clip(np.digitize(latent, [-0.5, 0.3, 0.9, 1.6]) + 1, 1, 5))
+            responses.append(Response(read=read, finding=finding, confidence=confidence))
+    Read.objects.bulk_create(reads)
+    Response.objects.bulk_create(responses)
+
+
+def unblinded_comparison(**options: Any) -> tuple[Study, User]:
+    """A comparison that was read to the end, closed, its default plan locked, and unblinded."""
+    study, coordinator = open_comparison(**options)
+    read_everything(study)
+    study = studies.close_study(study=study, actor=coordinator)
+    lock_default_plan(study=study, actor=coordinator)
+    return studies.unblind_study(study=study, actor=coordinator), coordinator

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from analysis.figures import FIGURES
+from analysis.models import AnalysisPlan, AnalysisResult
+from analysis.services.analysing import analyse_study, request_run
+from analysis.services.planning import default_body
+from study import registries
+from study.models import AuditEntry, Membership, Study, User
+from tests.analysis.comparison import open_comparison, read_everything, unblinded_comparison
+from tests.factories import make_user
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    return client
+
+
+@pytest.fixture
+def analysed() -> tuple[Study, Client, AnalysisResult]:
+    study, coordinator = unblinded_comparison(simulated=True)
+    return study, signed_in(coordinator), analyse_study(study=study, actor=coordinator)
+
+
+def test_only_the_studys_coordinators_see_its_analysis(analysed: tuple[Study, Client, AnalysisResult]) -> None:
+    study, client, result = analysed
+    reader = study.enrolments.first().user
+    other, elsewhere = open_comparison(readers=1, cases=2)
+    researcher = make_user(roles={study: Membership.Role.RESEARCHER})
+    addresses = [
+        reverse("analysis:study", args=[study.slug]),
+        reverse("analysis:figure", args=[study.slug, result.pk, "roc"]),
+        reverse("analysis:ratings", args=[study.slug, result.pk]),
+        reverse("analysis:result", args=[study.slug, result.pk]),
+    ]
+    for address in addresses:
+        assert client.get(address).status_code == 200, address
+        assert Client().get(address).status_code == 302, address
+        for user in (reader, elsewhere, researcher):
+            assert signed_in(user).get(address).status_code == 404, (user, address)
+    for name in ("plan", "lock", "run"):
+        address = reverse(f"analysis:{name}", args=[study.slug])
+        assert signed_in(researcher).post(address).status_code == 404
+        assert client.get(address).status_code == 405
+
+
+def test_the_studys_page_links_here_for_coordinators_only() -> None:
+    study, coordinator = open_comparison(readers=1, cases=2)
+    links = [link for links_of in registries.study_links for link in links_of(study, coordinator)]
+    assert ("Analysis", f"/analysis/{study.slug}/") in links
+    reader = study.enrolments.get().user
+    assert ("Analysis", f"/analysis/{study.slug}/") not in [
+        link for links_of in registries.study_links for link in links_of(study, reader)
+    ]
+
+
+def test_before_unblinding_the_page_shows_completeness_and_nothing_of_the_answers() -> None:
+    study, coordinator = open_comparison(readers=2, cases=3)
+    read_everything(study, leave=1)
+    text = signed_in(coordinator).get(reverse("analysis:study", args=[study.slug])).content.decode()
+    assert "11 of 12 reads are submitted" in text
+    assert "Run the analysis" not in text and ".svg" not in text and "Average AUC of each arm" not in text
+    assert "Save and lock for good" in text
+
+
+def test_the_result_page_states_the_result_with_the_figures_and_tables_behind_it(
+    analysed: tuple[Study, Client, AnalysisResult],
+) -> None:
+    study, client, result = analysed
+    text = client.get(reverse("analysis:study", args=[study.slug])).content.decode()
+    assert "With GazeX the readers’ average AUC for any finding was" in text
+    assert "The readers of this study are simulated." in text
+    for figure in FIGURES:
+        assert reverse("analysis:figure", args=[study.slug, result.pk, figure]) in text
+    for phrase in ("Obuchowski–Rockette, readers and cases random", "Hillis (2007)", result.inputs_sha256, "DeLong"):
+        assert phrase in text
+    assert "nan" not in text.lower().replace("finance", "") and "None" not in text
+
+
+def test_every_endpoint_has_its_own_view_and_unknown_ones_do_not(
+    analysed: tuple[Study, Client, AnalysisResult],
+) -> None:
+    study, client, result = analysed
+    address = reverse("analysis:study", args=[study.slug])
+    text = client.get(address, {"endpoint": "Pneumothorax"}).content.decode()
+    assert "average AUC for Pneumothorax" in text and "secondary endpoint" in text
+    assert client.get(address, {"endpoint": "Dragon"}).status_code == 404
+    assert client.get(address, {"result": str(result.pk)}).status_code == 200
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_a_figure_is_well_formed_svg_with_a_title_and_real_text(
+    analysed: tuple[Study, Client, AnalysisResult], figure: str
+) -> None:
+    study, client, result = analysed
+    address = reverse("analysis:figure", args=[study.slug, result.pk, figure])
+    response = client.get(address)
+    assert response["Content-Type"] == "image/svg+xml"
+    root = ET.fromstring(response.content)
+    assert root.find("{http://www.w3.org/2000/svg}title").text
+    assert root.findall(".//{http://www.w3.org/2000/svg}text")
+    assert client.get(address).content == response.content
+    assert client.get(address.replace(figure, "dragon")).status_code == 404
+
+
+def test_the_roc_figure_names_both_arms_with_the_stored_areas(analysed: tuple[Study, Client, AnalysisResult]) -> None:
+    study, client, result = analysed
+    text = client.get(reverse("analysis:figure", args=[study.slug, result.pk, "roc"])).content.decode()
+    for mean in result.numbers["endpoints"][0]["result"]["means"]:
+        assert f"(average AUC {mean['estimate']:.3f})" in text
+
+
+def test_the_csv_holds_one_row_per_read_and_its_export_is_audited(
+    analysed: tuple[Study, Client, AnalysisResult],
+) -> None:
+    study, client, result = analysed
+    address = reverse("analysis:ratings", args=[study.slug, result.pk])
+    rows = list(csv.DictReader(io.StringIO(client.get(address).content.decode())))
+    assert list(rows[0]) == ["reader", "case", "arm", "period", "truth", "rating", "seconds"]
+    assert len(rows) == 96 and float(rows[0]["seconds"]) > 0
+    assert len(client.get(address, {"endpoint": "all"}).content.decode().splitlines()) == 1 + 96 * 2
+    assert client.get(address, {"endpoint": "Dragon"}).status_code == 404
+    assert AuditEntry.objects.filter(act=AuditEntry.Act.EXPORTED).count() == 2
+
+
+def test_readings_that_are_not_those_of_the_result_are_not_exported_under_its_name(
+    analysed: tuple[Study, Client, AnalysisResult],
+) -> None:
+    study, client, result = analysed
+    other = AnalysisResult.objects.create(
+        study=study, plan=result.plan, inputs={}, inputs_sha256="0" * 64, code_version="x", numbers=result.numbers
+    )
+    response = client.get(reverse("analysis:ratings", args=[study.slug, other.pk]))
+    assert response.status_code == 409 and b"have changed since this result was made" in response.content
+
+
+def test_the_json_is_the_whole_result(analysed: tuple[Study, Client, AnalysisResult]) -> None:
+    study, client, result = analysed
+    body = json.loads(client.get(reverse("analysis:result", args=[study.slug, result.pk])).content)
+    assert body["numbers"] == result.numbers and body["inputs"] == result.inputs
+    assert body["numbers"]["schema"] == "gazeroom.analysis/1"
+
+
+def test_the_plan_is_written_and_locked_on_the_page() -> None:
+    study, coordinator = open_comparison(readers=1, cases=2)
+    client = signed_in(coordinator)
+    address = reverse("analysis:plan", args=[study.slug])
+    form: dict[str, Any] = {key: default_body(study)[key] for key in ("covariance", "random", "reference_arm")}
+    form |= {"primary": "Pneumothorax", "alpha": "0.05", "margin": "0.1", "threshold": "3"}
+    assert client.post(address, {**form, "alpha": "7"}).status_code == 400
+    assert not AnalysisPlan.objects.exists()
+    assert client.post(address, form).status_code == 302
+    plan = AnalysisPlan.objects.get()
+    assert (plan.body["primary"], plan.body["margin"], plan.is_locked) == ("Pneumothorax", 0.1, False)
+    assert plan.body["secondary"] == ["any", "Cardiomegaly"]
+    client.post(address, {**form, "margin": "", "lock": "1"})
+    plan.refresh_from_db()
+    assert (plan.body["margin"], plan.is_locked) == (None, True)
+    text = client.post(address, form, follow=True).content.decode()
+    assert "is locked; what it says cannot be changed" in text and plan.sha256 in text
+
+
+def test_the_run_button_shows_progress_and_then_the_result() -> None:
+    study, coordinator = unblinded_comparison(readers=2, cases=6)
+    client = signed_in(coordinator)
+    text = client.get(reverse("analysis:study", args=[study.slug])).content.decode()
+    assert "has not been analysed yet" in text
+    client.post(reverse("analysis:run", args=[study.slug]))
+    text = client.get(reverse("analysis:study", args=[study.slug])).content.decode()
+    run = request_run(study=study, actor=coordinator)
+    fragment = reverse("analysis:progress", args=[study.slug, run.pk])
+    assert fragment in text and "htmx.min.js" in text
+    assert "HX-Refresh" not in client.get(fragment)
+    from analysis.services.analysing import perform
+
+    perform(run_id=str(run.pk))
+    assert client.get(fragment)["HX-Refresh"] == "true"
+    assert "The comparison" in client.get(reverse("analysis:study", args=[study.slug])).content.decode()
+
+
+def test_the_page_of_an_unblinded_study_says_why_nothing_can_be_estimated() -> None:
+    study, coordinator = unblinded_comparison(readers=1, cases=6)
+    analyse_study(study=study, actor=coordinator)
+    text = signed_in(coordinator).get(reverse("analysis:study", args=[study.slug])).content.decode()
+    assert "not estimable, because there is one reader" in text
