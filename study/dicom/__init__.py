@@ -1,0 +1,1 @@
+"""Radiographs from files: read safely, de-identified by a keep-list, decoded once. Plain Python, no Django."""

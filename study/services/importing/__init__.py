@@ -1,0 +1,6 @@
+"""Importing: from files to cases. See `import_paths`."""
+
+from .importing import ImportReport, TooManyError, import_paths, pseudonym_key
+from .previews import preview_png
+
+__all__ = ["ImportReport", "TooManyError", "import_paths", "preview_png", "pseudonym_key"]
