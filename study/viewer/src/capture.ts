@@ -44,7 +44,7 @@ export class Capture {
 
   private constructor(config: CaptureConfig, size: { rows: number; columns: number }, store: Store, resumed: Resumed) {
     this.#config = config;
-    this.#size = size;
+    this.#size = { rows: size.rows, columns: size.columns };
     this.#store = store;
     this.#origin = resumed.origin;
     this.#next = resumed.next.states;

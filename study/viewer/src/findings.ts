@@ -121,7 +121,7 @@ export class Findings {
       this.#marks.setConfidence(mark, confidence.value === "" ? null : Number(confidence.value)));
     const remove = h("button", { type: "button", class: "remove", "aria-label": `Remove ${name}`, title: "Remove (Delete)" }, "×");
     remove.addEventListener("click", () => this.#marks.remove(mark));
-    return h("li", { class: mark === this.#marks.selected ? "selected" : "" }, button, confidence, remove);
+    return h("li", { class: mark === this.#marks.selected ? `${mark.shape} selected` : mark.shape }, button, confidence, remove);
   }
 
   #show(): void {

@@ -1,1 +1,234 @@
-export {};
+/**
+ * Gaze over the image, as the reader saw it: the recorded view is applied over time, the gaze trails behind in a short
+ * window, the sentence being written stands below. Mounts on `<div id="replay" data-config="id of a JSON script">`.
+ */
+
+import { apply, invert } from "./affine.ts";
+import type { Matrix } from "./affine.ts";
+import { Controls } from "./controls.ts";
+import { h, jsonScript, svg } from "./dom.ts";
+import { getFrame, getJson } from "./http.ts";
+import { dot, Overlay } from "./overlay.ts";
+import { dotSize, upper, windowAt } from "./playback.ts";
+import type { ScreenPlace } from "./screen.ts";
+import { Viewport } from "./viewport.ts";
+import type { ImageDescription, View } from "./viewport.ts";
+
+interface ReplayConfig extends ImageDescription {
+  readonly frameUrl: string;
+  readonly trackUrl: string;
+}
+
+interface RecordedState {
+  /** Seconds from the recording's start, as every time here. */
+  readonly t: number;
+  /** Image pixels to CSS pixels of the reading page. */
+  readonly a: Matrix;
+  readonly rect?: readonly [number, number, number, number];
+  readonly view?: Partial<View>;
+  readonly visible?: boolean;
+}
+
+interface Track {
+  readonly t: readonly number[];
+  readonly x: readonly (number | null)[];
+  readonly y: readonly (number | null)[];
+  readonly fixations: readonly { readonly x: number; readonly y: number; readonly onset: number; readonly duration: number }[];
+  readonly states: readonly RecordedState[];
+  readonly sentences: readonly { readonly text: string; readonly start: number; readonly end: number }[];
+  readonly assistance_reveals?: readonly (number | { readonly t: number })[];
+  readonly duration: number;
+}
+
+const TRAIL_S = 0.8;
+const FIXATIONS_S = 2.5;
+/** The reading room's image area at 1280 × 800, for states recorded without their rectangle. */
+const USUAL_RECT = [0, 0, 920, 800] as const;
+
+function clock(seconds: number): string {
+  const whole = Math.max(0, seconds);
+  return `${Math.floor(whole / 60)}:${(whole % 60).toFixed(1).padStart(4, "0")}`;
+}
+
+async function mount(root: HTMLElement): Promise<void> {
+  const config = jsonScript<ReplayConfig>(root.dataset.config ?? "replay-config");
+  root.classList.add("replay");
+  const message = h("p", { class: "replay-message", role: "status" }, "Loading the recording…");
+  root.replaceChildren(message);
+  const [pixels, track] = await Promise.all([
+    getFrame(config.frameUrl, config.rows, config.columns),
+    getJson<Track>(config.trackUrl),
+  ]);
+  if (track.t.length !== track.x.length || track.t.length !== track.y.length) {
+    throw new Error(`The gaze track has ${track.t.length} times and ${track.x.length} positions: process the recording again.`);
+  }
+
+  const canvas = h("canvas", { class: "replay-canvas" });
+  const layerRoot = svg("svg", { class: "replay-overlay", "aria-hidden": "true" });
+  const stage = h("div", { class: "replay-stage", tabindex: 0, role: "img", "aria-label": "Gaze over the radiograph" }, canvas, layerRoot);
+  const play = h("button", { type: "button", class: "replay-play" }, "Play");
+  const slider = h("input", { type: "range", min: 0, max: track.duration, step: 0.01, value: 0, "aria-label": "Time in the recording" });
+  const time = h("span", { class: "replay-time" });
+  const speed = h("select", { "aria-label": "Speed" }, ...[0.25, 0.5, 1, 2, 4].map((factor) => h("option", { value: factor }, `${factor}×`)));
+  speed.value = "1";
+  const free = h("input", { type: "checkbox" });
+  const strip = svg("svg", { class: "replay-strip", viewBox: `0 0 ${Math.max(track.duration, 0.001)} 1`, preserveAspectRatio: "none", "aria-hidden": "true" });
+  const caption = h("p", { class: "replay-caption", "aria-live": "off" });
+  const bar = h("div", { class: "replay-bar" }, play, h("div", { class: "replay-line" }, slider, strip), time, speed, h("label", {}, free, " Free view"));
+  root.replaceChildren(stage, caption, bar);
+
+  const still = { x: 0, y: 0, onChange: () => {} } as unknown as ScreenPlace;
+  const viewport = new Viewport(canvas, still);
+  const overlay = new Overlay(layerRoot);
+  const frame = svg("path", { class: "replay-seen" });
+  overlay.layer("seen").append(frame);
+  const fixations = overlay.layer("fixations");
+  const trail = svg("path", { class: "replay-trail" });
+  const eye = overlay.layer("eye");
+  overlay.layer("trail").append(trail);
+  viewport.onPresented = ({ a, rect }) => overlay.present([a[0], a[1], a[2], a[3], a[4] - rect[0], a[5] - rect[1]]);
+  // Following the reader, the mouse belongs to the page; in the free view it moves the image.
+  for (const type of ["pointerdown", "wheel", "dblclick", "contextmenu"]) {
+    stage.addEventListener(type, (event) => free.checked || event.stopImmediatePropagation(), { capture: true });
+  }
+  const controls = new Controls(viewport, stage, null);
+  viewport.setImage(config, pixels);
+
+  const reveals = (track.assistance_reveals ?? []).map((reveal) => (typeof reveal === "number" ? reveal : reveal.t));
+  for (const { start, end } of track.sentences) {
+    strip.append(svg("rect", { class: "strip-sentence", x: start, y: 0.1, width: Math.max(end - start, 0.05), height: 0.8 }));
+  }
+  for (const t of reveals) strip.append(svg("rect", { class: "strip-reveal", x: t, y: 0, width: track.duration / 400, height: 1 }));
+
+  let position = 0;
+  let playing = false;
+  let last = 0;
+  let applied = -1;
+
+  const follow = (): void => {
+    const index = upper(track.states, position, (state) => state.t) - 1;
+    const state = track.states[Math.max(index, 0)];
+    if (!state) return;
+    if (index !== applied || !free.checked) frame.setAttribute("d", seen(state));
+    if (free.checked || index === applied) return;
+    applied = index;
+    viewport.set(viewAsSeen(state, viewport), "replay");
+  };
+  const paint = (): void => {
+    follow();
+    const end = upper(track.t, position, (t) => t);
+    let from = end;
+    while (from > 0 && track.t[from - 1]! > position - TRAIL_S) from--;
+    trail.setAttribute("d", path(track, from, end));
+    const dots = windowAt(track.fixations, position, FIXATIONS_S).map(({ item, progress, strength }) => {
+      const spot = dot(item.x, item.y, "replay-fixation", dotSize(item.duration * 1000 * progress));
+      spot.style.opacity = strength.toFixed(2);
+      return spot;
+    });
+    fixations.replaceChildren(...dots);
+    const [x, y] = [track.x[end - 1], track.y[end - 1]];
+    const fresh = end > 0 && position - track.t[end - 1]! < 0.1;
+    eye.replaceChildren(...(fresh && x != null && y != null ? [dot(x, y, "replay-eye")] : []));
+    const sentence = track.sentences.findLast(({ start }) => start <= position);
+    const now = sentence && position <= sentence.end + 1.5 ? sentence.text : "";
+    if (caption.textContent !== now) caption.textContent = now;
+    slider.value = String(position);
+    slider.setAttribute("aria-valuetext", clock(position));
+    time.textContent = `${clock(position)} / ${clock(track.duration)}`;
+    root.dataset.position = position.toFixed(2);
+  };
+  const tick = (t: number): void => {
+    if (!playing) return;
+    position = Math.min(position + (Math.max(0, t - last) / 1000) * Number(speed.value), track.duration);
+    last = t;
+    paint();
+    if (position >= track.duration) toggle();
+    else requestAnimationFrame(tick);
+  };
+  const toggle = (): void => {
+    playing = !playing;
+    play.textContent = playing ? "Pause" : "Play";
+    if (!playing) return;
+    if (position >= track.duration) position = 0;
+    last = performance.now();
+    requestAnimationFrame(tick);
+  };
+  const seek = (t: number): void => {
+    position = Math.min(Math.max(t, 0), track.duration);
+    paint();
+  };
+  play.addEventListener("click", toggle);
+  slider.addEventListener("input", () => seek(Number(slider.value)));
+  free.addEventListener("change", () => {
+    applied = -1;
+    stage.classList.toggle("free", free.checked);
+    paint();
+  });
+  stage.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === " ") toggle();
+    else if (event.key === "ArrowLeft") seek(position - 1);
+    else if (event.key === "ArrowRight") seek(position + 1);
+    else if (!(free.checked && controls.key(event))) return;
+    event.preventDefault();
+  });
+  new ResizeObserver(() => {
+    applied = -1;
+    paint();
+  }).observe(stage);
+  paint();
+  root.dataset.ready = "true";
+}
+
+/** The recorded view on this canvas: the same image region, as large as it fits. */
+function viewAsSeen(state: RecordedState, viewport: Viewport): Partial<View> {
+  const [left, top, width, height] = state.rect ?? USUAL_RECT;
+  const { surface } = viewport;
+  const [cx, cy] = apply(invert(state.a), left + width / 2, top + height / 2);
+  const css = Math.hypot(state.a[0], state.a[1]);
+  const factor = Math.min(surface.width / width, surface.height / height);
+  const { wc, ww, invert: inverted, rotation, voi } = state.view ?? {};
+  return {
+    cx,
+    cy,
+    scale: css * factor * (surface.deviceWidth / surface.width),
+    ...(wc !== undefined && { wc }),
+    ...(ww !== undefined && { ww }),
+    ...(inverted !== undefined && { invert: inverted }),
+    ...(rotation !== undefined && { rotation }),
+    ...(voi !== undefined && { voi }),
+  };
+}
+
+/** The outline of what the reader's window showed, in image pixels. */
+function seen({ a, rect = USUAL_RECT }: RecordedState): string {
+  const inverse = invert(a);
+  const [left, top, width, height] = rect;
+  const corners = [[left, top], [left + width, top], [left + width, top + height], [left, top + height]] as const;
+  return `M${corners.map(([u, v]) => apply(inverse, u, v).map((n) => n.toFixed(1)).join(" ")).join("L")}Z`;
+}
+
+/** The gaze line; it breaks where there was no valid sample. */
+function path(track: Track, from: number, to: number): string {
+  let d = "";
+  let pen = false;
+  for (let i = from; i < to; i++) {
+    const x = track.x[i];
+    const y = track.y[i];
+    if (x == null || y == null) {
+      pen = false;
+      continue;
+    }
+    d += `${pen ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+    pen = true;
+  }
+  return d;
+}
+
+const root = document.getElementById("replay");
+if (root) {
+  mount(root).catch((error: unknown) => {
+    const sentence = error instanceof Error ? error.message : String(error);
+    root.replaceChildren(h("p", { class: "replay-message", role: "alert" }, sentence));
+  });
+}

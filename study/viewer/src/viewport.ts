@@ -194,14 +194,15 @@ export class Viewport {
     return this.#view;
   }
 
+  /** The canvas as it lies on the page now: the page around it may have been scrolled since the last frame. */
   get surface(): Surface {
-    return this.#surface;
+    return this.#measure();
   }
 
   /** Image pixels to CSS pixels, as the next frame will be drawn. */
   affine(): Matrix {
     if (!this.#image) throw new Error("No image is shown yet.");
-    return toCss(this.view, this.#image, this.#surface);
+    return toCss(this.view, this.#image, this.#measure());
   }
 
   fitted(): View {
