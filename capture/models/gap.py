@@ -20,18 +20,18 @@ class Gap(InsertOnly):
     recording = models.ForeignKey(Recording, on_delete=models.PROTECT, related_name="gaps")
     kind = models.CharField(max_length=8, choices=Kind.choices)
     stream = models.PositiveSmallIntegerField()
-    epoch = models.UUIDField(null=True)
+    epoch = models.UUIDField(help_text="The epoch the gap is in, or the later of the two it lies between.")
     after_frame = models.BigIntegerField(null=True, help_text="The tracker's frame number before the gap.")
     before_frame = models.BigIntegerField(null=True)
     missing = models.PositiveBigIntegerField(null=True, help_text="Samples missing; null where nobody can know.")
-    t0 = models.FloatField(null=True, help_text="LSL seconds.")
-    t1 = models.FloatField(null=True)
+    t0 = models.FloatField(help_text="LSL seconds of the samples before and after.")
+    t1 = models.FloatField()
 
     class Meta:
         ordering = ["t0"]
         constraints = [
             models.UniqueConstraint(
-                fields=["recording", "kind", "stream", "epoch", "t0", "t1"], name="one_row_per_gap", nulls_distinct=False
+                fields=["recording", "kind", "stream", "epoch", "t0", "t1"], name="one_row_per_gap"
             ),
             models.CheckConstraint(
                 condition=Q(kind__in=["samples", "silence", "between", "unsealed"]), name="gap_kind_known"
@@ -43,5 +43,5 @@ class Gap(InsertOnly):
         return f"{many} samples missing in {self.recording_id}"
 
     @property
-    def seconds(self) -> float | None:
-        return None if self.t0 is None or self.t1 is None else self.t1 - self.t0
+    def seconds(self) -> float:
+        return self.t1 - self.t0

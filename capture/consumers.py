@@ -1,0 +1,280 @@
+"""The two sockets: the station agent's frames, and the page's viewport states and clock exchanges.
+
+Both acknowledge only what is on the disk. The event loop never waits for the disk: a connection's work is done in order
+by one thread call at a time, and whatever has piled up meanwhile is written together, with one fdatasync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from typing import Any
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from capture import frames
+from capture.models import Recording
+from capture.queries.recordings import recordings_written_by
+from capture.services import ingest, processing, recordings
+from capture.services.store import FrameFile, JournalFile, StoreBusy, StoreError, frame_path
+
+log = logging.getLogger(__name__)
+
+#: Frames waiting for the disk before the socket stops reading: the agent's window is smaller.
+BACKLOG = 512
+BAD_REQUEST, TRY_AGAIN, SUPERSEDED = 4400, 1013, 4409
+
+
+class IngestConsumer(AsyncWebsocketConsumer):
+    """`/ws/ingest/`: begin → resume, binary frames → ack | rewind, end → sealed | error.
+
+    No session and no Origin: `Authorization: Bearer <token>` opens exactly one recording. A refused token is HTTP 403.
+    """
+
+    #: Who is writing an epoch in this process: a reconnection takes over from a connection that is not yet known dead.
+    _writers: dict[tuple[str, str], IngestConsumer] = {}
+
+    async def connect(self) -> None:
+        self.recording: Recording | None = None
+        self.epoch: UUID | None = None
+        self.files: dict[int, FrameFile] = {}
+        self.sealed: dict[int, int] = {}
+        self.queue: asyncio.Queue[bytes | dict[str, Any]] = asyncio.Queue(BACKLOG)
+        self.writer: asyncio.Task[None] | None = None
+        token = _bearer(self.scope)
+        if token:
+            self.recording = await database_sync_to_async(recordings.recording_of)(token)
+        if self.recording is None:
+            log.warning("an agent was refused: its token is unknown, expired or without consent")
+            await self.close()
+            return
+        await self.accept()
+
+    async def disconnect(self, code: int) -> None:
+        await self._release()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if bytes_data is not None:
+            if self.writer is None:
+                await self._refuse("Frames came before begin.", BAD_REQUEST)
+                return
+            await self.queue.put(bytes(bytes_data))
+            return
+        message = _parse(text_data)
+        match message.get("op"):
+            case "begin":
+                await self._begin(message)
+            case "end" if self.writer is not None:
+                # Behind the frames that are still waiting for the disk.
+                await self.queue.put(message)
+            case "end":
+                await self._refuse("The end came before begin.", BAD_REQUEST)
+            case _:
+                await self._refuse("A message has an op: begin or end.", BAD_REQUEST)
+
+    async def _begin(self, message: dict[str, Any]) -> None:
+        assert self.recording is not None
+        if self.writer is not None:
+            await self._refuse("An epoch has begun on this connection already.", BAD_REQUEST)
+            return
+        try:
+            epoch = UUID(str(message.get("epoch")))
+            streams = message.get("streams")
+            if str(message.get("recording")) != str(self.recording.pk):
+                raise StoreError("This token belongs to another recording.")
+            if not isinstance(streams, dict):
+                raise StoreError("begin announces its streams.")
+            await database_sync_to_async(ingest.begin)(recording=self.recording, epoch=epoch, streams=streams)
+        except (ValueError, StoreError) as error:
+            sentence = str(error) if isinstance(error, StoreError) else "begin names no epoch."
+            await self._refuse(sentence, BAD_REQUEST)
+            return
+        key = (str(self.recording.pk), str(epoch))
+        other = self._writers.get(key)
+        if other is not None and other is not self:
+            await other._release()
+            with contextlib.suppress(Exception):
+                await other.close(SUPERSEDED)
+        self._writers[key] = self
+        self.epoch = epoch
+        try:
+            self.sealed = await database_sync_to_async(ingest.sealed_frames)(recording=self.recording, epoch=epoch)
+            for stream in sorted(int(s) for s in streams) if not self.sealed else []:
+                path = frame_path(self.recording.folder, stream, epoch)
+                self.files[stream] = await asyncio.to_thread(FrameFile, path, stream, epoch)
+        except StoreBusy:
+            # Not an error the agent would have to show to a person: another server process still holds the file.
+            await self.close(TRY_AGAIN)
+            return
+        except (StoreError, OSError) as error:
+            log.error("epoch %s cannot be continued", epoch, exc_info=error)
+            await self._refuse(str(error), BAD_REQUEST)
+            return
+        self.writer = asyncio.create_task(self._write())
+        places = self.sealed or {s: f.next for s, f in self.files.items()}
+        await self._say({"op": "resume", "from": {str(s): place for s, place in places.items()}})
+
+    async def _write(self) -> None:
+        """The connection's only writer: takes all that waits, stores it, acknowledges."""
+        try:
+            while True:
+                batch = [await self.queue.get()]
+                while not self.queue.empty() and isinstance(batch[-1], bytes):
+                    batch.append(self.queue.get_nowait())
+                data = [one for one in batch if isinstance(one, bytes)]
+                if data and not await self._store(data):
+                    return
+                if isinstance(batch[-1], dict):
+                    await self._end(batch[-1])
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("the writer of epoch %s failed", self.epoch)
+            await self.close(TRY_AGAIN)
+
+    async def _store(self, data: list[bytes]) -> bool:
+        by_stream: dict[int, list[bytes]] = {}
+        try:
+            for one in data:
+                by_stream.setdefault(frames.peek(one).stream, []).append(one)
+            for stream, batch in by_stream.items():
+                if stream in self.sealed:
+                    # It has all of them and cannot change: the agent missed the answer to its end.
+                    await self._say({"op": "ack", "stream": stream, "next": self.sealed[stream]})
+                    continue
+                file = self.files.get(stream)
+                if file is None:
+                    raise StoreError(f"Stream {stream} was not announced.")
+                complete = await asyncio.to_thread(file.append, batch)
+                await self._say({"op": "ack" if complete else "rewind", "stream": stream, "next": file.next})
+        except (StoreError, frames.FrameError) as error:
+            await self._refuse(str(error), BAD_REQUEST)
+            return False
+        except OSError as error:
+            log.error("frames could not be stored: %s", error)
+            await self.close(TRY_AGAIN)
+            return False
+        return True
+
+    async def _end(self, message: dict[str, Any]) -> None:
+        assert self.recording is not None and self.epoch is not None
+        told = message.get("streams")
+        try:
+            await database_sync_to_async(ingest.seal)(
+                recording=self.recording,
+                epoch=self.epoch,
+                told=told if isinstance(told, dict) else {},
+                reported_gaps=message.get("gaps"),
+            )
+        except (StoreError, frames.FrameError) as error:
+            await self._refuse(str(error), None)
+            return
+        await self._say({"op": "sealed"})
+        await database_sync_to_async(processing.wake)(recording_id=self.recording.pk)
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the other side has gone; it will ask again
+            await self.send(text_data=json.dumps(message))
+
+    async def _refuse(self, sentence: str, code: int | None) -> None:
+        await self._say({"op": "error", "sentence": sentence})
+        if code is not None:
+            await self.close(code)
+
+    async def _release(self) -> None:
+        """Let go of the files; what was not acknowledged is sent again on the next connection."""
+        writer, self.writer = self.writer, None
+        if writer is not None and writer is not asyncio.current_task():
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await writer
+        files, self.files = self.files, {}
+        for file in files.values():
+            await asyncio.to_thread(file.close)
+        if self.recording is not None and self.epoch is not None:
+            key = (str(self.recording.pk), str(self.epoch))
+            if self._writers.get(key) is self:
+                del self._writers[key]
+
+
+class PageConsumer(AsyncWebsocketConsumer):
+    """`/ws/page/<recording>/`: states and clock exchanges of the reader's own page, numbered and acknowledged."""
+
+    async def connect(self) -> None:
+        self.recording: Recording | None = None
+        self.files: dict[str, JournalFile] = {}
+        self.lock = asyncio.Lock()
+        recording = await self._mine()
+        if recording is None:
+            await self.close()
+            return
+        self.recording = recording
+        await self.accept()
+
+    @database_sync_to_async
+    def _mine(self) -> Recording | None:
+        user = self.scope.get("user")
+        if user is None or not user.is_authenticated:
+            return None
+        return recordings_written_by(user).filter(pk=self.scope["url_route"]["kwargs"]["recording_id"]).first()
+
+    async def disconnect(self, code: int) -> None:
+        async with self.lock:
+            files, self.files = self.files, {}
+            for file in files.values():
+                await asyncio.to_thread(file.close)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        assert self.recording is not None
+        message = _parse(text_data)
+        kind = message.get("op")
+        if kind not in ("states", "clock"):
+            await self._say({"op": "error", "sentence": "A page sends states or clock exchanges."})
+            return
+        async with self.lock:
+            try:
+                start = message.get("from")
+                items = ingest.check_items(kind, start, message.get("items"))
+                after, added = await asyncio.to_thread(_append, self.recording, kind, start, items)
+            except StoreError as error:
+                await self._say({"op": "error", "sentence": str(error)})
+                return
+            except (StoreBusy, OSError) as error:
+                log.error("the page's journal could not be written: %s", error)
+                await self.close(TRY_AGAIN)
+                return
+        await self._say({"op": "ack", "kind": kind, "next": after})
+        if added:
+            await database_sync_to_async(processing.wake_if_late)(recording_id=self.recording.pk)
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(RuntimeError):
+            await self.send(text_data=json.dumps(message))
+
+
+def _append(recording: Recording, kind: str, start: Any, items: list[Any]) -> tuple[int, bool]:
+    """Store and close again: two windows of one reader may take turns, and a dead connection holds nothing."""
+    with JournalFile(ingest.journal_path(recording, kind)) as file:
+        before = file.next
+        file.append(start, items)
+        return file.next, file.next > before
+
+
+def _bearer(scope: dict[str, Any]) -> str:
+    for name, value in scope.get("headers", []):
+        if name.lower() == b"authorization":
+            scheme, _, token = value.decode("latin-1").partition(" ")
+            return token.strip() if scheme.lower() == "bearer" else ""
+    return ""
+
+
+def _parse(text: str | None) -> dict[str, Any]:
+    try:
+        message = json.loads(text or "")
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}

@@ -1,0 +1,92 @@
+"""What this room answers when `study` asks: the functions behind the registries."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+
+from capture.queries.calibrations import VALIDITY, is_calibrated, latest_accuracy
+from capture.services import processing, recordings
+from study.models import Assignment, Membership, Read, Study, User
+from study.registries import Refusal
+
+
+def needs_calibration(assignment: Assignment, request: HttpRequest) -> Refusal | None:
+    """A study that requires gaze opens no case to a reader without consent or without a valid calibration."""
+    body = assignment.period.protocol.body
+    if body.get("gaze") != "required":
+        return None
+    enrolment = assignment.enrolment
+    if enrolment.consented_at is None:
+        return Refusal(
+            f"{enrolment.study.name} records gaze: consent to it on the worklist before reading.",
+            reverse("study:worklist"),
+        )
+    if is_calibrated(enrolment.user, body):
+        return None
+    query = urlencode({"next": reverse("study:worklist"), "enrolment": enrolment.pk})
+    hours = VALIDITY.total_seconds() / 3600
+    return Refusal(
+        f"Check the station first: {enrolment.study.name} asks for a calibration of the last {hours:.0f} hours.",
+        f"{reverse('capture:station')}?{query}",
+    )
+
+
+def reading_room(read: Read, request: HttpRequest) -> dict[str, Any] | None:
+    """The reading room's `capture` configuration, with a fresh token; None when nothing may or shall be recorded."""
+    assignment = read.assignment
+    gaze = assignment.period.protocol.body.get("gaze", "none")
+    if gaze == "none" or assignment.enrolment.consented_at is None or assignment.enrolment.withdrawn_at is not None:
+        return None
+    if read.state in (Read.State.SUBMITTED, Read.State.INVALIDATED):
+        return None
+    recording, token = recordings.open_recording(read=read)
+    scheme = "wss" if request.is_secure() else "ws"
+    calibration = recording.calibration
+    return {
+        "recording": str(recording.pk),
+        "token": token,
+        "pageSocket": f"/ws/page/{recording.pk}/",
+        "ingestSocket": f"{scheme}://{request.get_host()}/ws/ingest/",
+        "agent": settings.GAZEROOM_AGENT_URL,
+        "agentKey": recordings.agent_key(recording.station),
+        "display": calibration.display if calibration else (recording.station.display or None),
+        "required": gaze == "required",
+    }
+
+
+def submitted(read: Read) -> None:
+    """The read's recording is processed as soon as it is complete."""
+    recording = getattr(read, "recording", None)
+    if recording is not None:
+        processing.enqueue(recording.pk)
+
+
+def calibration_column(study: Study) -> tuple[str, dict[int, str]]:
+    """The latest validation of each reader, for the coordinator's monitor."""
+    texts = {}
+    for enrolment_id, calibration in latest_accuracy(study).items():
+        if calibration.accuracy_deg is None:
+            texts[enrolment_id] = "failed"
+        else:
+            loss = f"{100 * calibration.data_loss:.0f} % lost"
+            failed = "" if calibration.passed else ", failed"
+            texts[enrolment_id] = f"{calibration.accuracy_deg:.2f}°, {loss}{failed}"
+    return "Calibration", texts
+
+
+def links(study: Study, user: User) -> list[tuple[str, str]]:
+    """The study's recordings, for those who may see them."""
+    staff = (Membership.Role.COORDINATOR, Membership.Role.RESEARCHER)
+    if not study.memberships.filter(user=user, role__in=staff).exists():
+        return []
+    return [("Recordings", f"{reverse('capture:recordings')}?{urlencode({'study': study.slug})}")]
+
+
+def navigation(user: User) -> list[tuple[str, str]]:
+    roles = set(Membership.objects.filter(user=user).values_list("role", flat=True))
+    return [("Recordings", reverse("capture:recordings"))] if roles else []

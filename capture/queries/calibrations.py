@@ -1,0 +1,56 @@
+"""Which calibration holds for a reader now."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from capture.models import Calibration
+from study.models import Study, User
+
+#: How long a passed calibration opens cases.
+VALIDITY = timedelta(hours=8)
+DEFAULT_MAX_ACCURACY_DEG = 1.0
+DEFAULT_MAX_DATA_LOSS = 0.2
+
+
+def thresholds(protocol_body: dict[str, Any] | None) -> tuple[float, float]:
+    """(largest accuracy in degrees, largest data loss 0 to 1) a protocol accepts."""
+    limits = (protocol_body or {}).get("calibration") or {}
+    return (
+        float(limits.get("max_accuracy_deg", DEFAULT_MAX_ACCURACY_DEG)),
+        float(limits.get("max_data_loss", DEFAULT_MAX_DATA_LOSS)),
+    )
+
+
+def calibrations_of(user: User) -> QuerySet[Calibration]:
+    return Calibration.objects.filter(user=user).order_by("-created_at")
+
+
+def latest_passed(user: User) -> Calibration | None:
+    """The reader's last calibration that passed, if it is still valid."""
+    return calibrations_of(user).filter(passed=True, created_at__gte=timezone.now() - VALIDITY).first()
+
+
+def is_calibrated(user: User, protocol_body: dict[str, Any]) -> bool:
+    """Whether the calibration a recording would use satisfies this protocol's thresholds."""
+    latest = latest_passed(user)
+    accuracy, loss = thresholds(protocol_body)
+    return (
+        latest is not None
+        and latest.accuracy_deg is not None
+        and latest.accuracy_deg <= accuracy
+        and latest.data_loss <= loss
+    )
+
+
+def latest_accuracy(study: Study) -> dict[int, Calibration]:
+    """The latest calibration of each enrolled reader, by enrolment id."""
+    out: dict[int, Calibration] = {}
+    enrolments = {e.user_id: e.pk for e in study.enrolments.all()}
+    for calibration in Calibration.objects.filter(user__in=enrolments).order_by("created_at"):
+        out[enrolments[calibration.user_id]] = calibration
+    return out

@@ -1,0 +1,331 @@
+"""From a recording to a GazeTrack and Utterances: when, and how.
+
+The order of events is: the agent stops, its epoch is sealed, the page's states are acknowledged, the read is submitted.
+Whichever of sealing and submission comes last wakes the task; the reaper finds what was missed. Processing is
+idempotent: the track's inputs are named by hash, and the same inputs under the same code are not processed twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from numpy.typing import NDArray
+
+import capture.gaze
+from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, Frame, read_frames
+from capture.gaze import clocks
+from capture.gaze.display import Display
+from capture.gaze.mapping import ViewportStates
+from capture.gaze.track import GazeTrack as Track
+from capture.gaze.track import build_track
+from capture.models import Gap, GazeTrack, Recording, Utterance
+from capture.queries.recordings import awaiting_processing
+from study.models import Image, Read, Stage, Transcript
+from study.queries.reading import image_of
+
+from . import gaps, ingest, store
+
+log = logging.getLogger(__name__)
+
+#: How long after submission a station may take to upload the rest before what is there is processed.
+PATIENCE = timedelta(minutes=10)
+#: Going back by more than this is another page's clock; the log's own order never does.
+_NEW_CLOCK_MS = 1000.0
+
+Floats = NDArray[np.float64]
+
+
+class Unprocessable(Exception):  # noqa: N818 - it names a property of the recording
+    """This recording cannot become a track. The message is one sentence."""
+
+
+# ── when ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def enqueue(recording_id: UUID | str) -> None:
+    """Start the task once the present transaction has committed.
+
+    A broker that is away must not undo a submission or a seal: the failure is logged, and the reaper starts the task.
+    """
+    from capture.tasks import process_recording
+
+    transaction.on_commit(
+        partial(process_recording.apply_async, kwargs={"recording_id": str(recording_id)}, retry=False), robust=True
+    )
+
+
+def wake(*, recording_id: UUID) -> None:
+    """Something arrived: process if the read is submitted and nothing is outstanding."""
+    if is_due(Recording.objects.select_related("read").get(pk=recording_id)):
+        enqueue(recording_id)
+
+
+def wake_if_late(*, recording_id: UUID) -> None:
+    """States or exchanges came after the track was made: make it again with them."""
+    late = Recording.objects.filter(pk=recording_id, state__in=[Recording.State.PROCESSED, Recording.State.FAILED])
+    if late.exists():
+        enqueue(recording_id)
+
+
+def is_due(recording: Recording, *, now: Any = None) -> bool:
+    """Whether the recording can be processed: submitted, and sealed or waited for long enough."""
+    read = recording.read
+    if read is None or read.state != Read.State.SUBMITTED or read.submitted_at is None:
+        return False
+    if recording.epochs and not ingest.open_epochs(recording):
+        return True
+    return bool((now or timezone.now()) - read.submitted_at >= PATIENCE)
+
+
+def reap() -> int:
+    """Start the task for every recording that is due and has no track; returns how many."""
+    due = [r for r in awaiting_processing().select_related("read") if is_due(r)]
+    for recording in due:
+        enqueue(recording.pk)
+    return len(due)
+
+
+# ── how ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def process(*, recording_id: UUID | str) -> GazeTrack | None:
+    """Make the recording's track, or find that it exists; None when it is not due or cannot be made.
+
+    What cannot be made is recorded as failed with a sentence; later data or a repaired station start it again.
+    """
+    recording = Recording.objects.select_related("read__assignment__case", "calibration").get(pk=recording_id)
+    if not is_due(recording):
+        return None
+    with _alone(recording):
+        try:
+            track = _make(recording)
+        except Unprocessable as reason:
+            log.warning("recording %s cannot be processed: %s", recording.pk, reason)
+            Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED, failure=str(reason)[:300])
+            return None
+    return track
+
+
+def _make(recording: Recording) -> GazeTrack:
+    assert recording.read is not None
+    image = image_of(recording.read)
+    transcript = Transcript.objects.filter(read=recording.read, stage=Stage.FINAL).first()
+    inputs = _inputs(recording, image, transcript)
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    known = GazeTrack.objects.filter(recording=recording, inputs_sha256=digest, code_version=code_version()).first()
+    if known is not None and known.file.exists():
+        _settle(recording)
+        return known
+
+    built, clock = _build(recording, image)
+    path, sha256 = _keep(built)
+    utterances = _utterances(transcript, clock, built)
+    with transaction.atomic():
+        if known is not None:
+            _settle(recording)
+            return known  # the file was missing and is there again
+        track = GazeTrack.objects.create(
+            recording=recording,
+            path=path,
+            sha256=sha256,
+            inputs=inputs,
+            inputs_sha256=digest,
+            code_version=code_version(),
+            samples=len(built),
+            data_loss=built.meta["data_loss"],
+            clock_bound_ms=built.meta["clock_bound_ms"],
+            fixations=len(built.fixations),
+            quality=built.meta,
+        )
+        Utterance.objects.bulk_create(
+            Utterance(track=track, ordinal=i, text=text, start_s=start, end_s=end)
+            for i, (text, start, end) in enumerate(utterances)
+        )
+        Gap.objects.bulk_create(_unsealed_gaps(recording), ignore_conflicts=True)
+        _settle(recording)
+    return track
+
+
+def _settle(recording: Recording) -> None:
+    Recording.objects.filter(pk=recording.pk).update(state=Recording.State.PROCESSED, failure="")
+
+
+def _build(recording: Recording, image: Image) -> tuple[Track, clocks.ClockFit]:
+    samples, display = _samples(recording)
+    if not len(samples):
+        raise Unprocessable("No gaze sample arrived for this read.")
+    records = store.read_journal(ingest.journal_path(recording, "states"))
+    exchanges = np.array(store.read_journal(ingest.journal_path(recording, "clock")), dtype=np.float64).reshape(-1, 4)
+    if not len(records):
+        raise Unprocessable("No viewport state arrived for this read, so gaze has no image under it.")
+    try:
+        times, clock = _state_times(records, exchanges)
+        states = ViewportStates.from_records(
+            records, times, rows=image.rows, columns=image.columns, display=Display.from_dict(display)
+        )
+        correction = recording.calibration.affine if recording.calibration else None
+        lost = sum(g.missing or 0 for g in recording.gaps.filter(kind=Gap.Kind.SAMPLES, stream=GAZE))
+        built = build_track(samples, states=states, correction=correction, clock=clock, lost=lost)
+    except ValueError as error:
+        raise Unprocessable(str(error)) from error
+    if not (built.state >= 0).any():
+        raise Unprocessable("Gaze and viewport were never recorded at the same time; look at the station's clock.")
+    return built, clock
+
+
+def _samples(recording: Recording) -> tuple[Floats, dict[str, Any]]:
+    """All gaze samples [N, 31] of all epochs, sealed or not, and the display they were measured on."""
+    parts: list[Frame] = []
+    display: dict[str, Any] = {}
+    width = 1 + len(GAZE_CHANNELS)
+    for stream, epoch, path in store.stored_frames(recording.folder):
+        if stream != GAZE:
+            continue
+        found = list(read_frames(path))
+        if any(frame.samples.shape[1] != width for frame in found):
+            raise Unprocessable(f"Epoch {epoch} has gaze frames without the {width - 1} standard channels.")
+        parts += found
+        told = recording.epochs.get(str(epoch), {}).get("streams", {}).get(str(GAZE), {}).get("display") or {}
+        if found and display and told != display:
+            raise Unprocessable("The display changed between two epochs of this recording.")
+        display = told if found else display
+    samples = np.concatenate([f.samples for f in parts]) if parts else np.zeros((0, width))
+    if not display and recording.calibration is not None:
+        display = recording.calibration.display
+    return samples, display
+
+
+def _state_times(records: list[dict[str, Any]], exchanges: Floats) -> tuple[Floats, clocks.ClockFit]:
+    """LSL time of each state [M], and the fit of the last clock.
+
+    A page loaded again keeps the first page's time origin. Where a browser has forgotten it, time starts anew: then
+    each stretch of states is read by the exchanges of its own stretch.
+    """
+    t = np.array([r["t"] for r in records], dtype=np.float64)
+    of_states = np.split(np.arange(len(t)), np.flatnonzero(np.diff(t) < -_NEW_CLOCK_MS) + 1)
+    of_clocks = np.split(exchanges, np.flatnonzero(np.diff(exchanges[:, 0]) < -_NEW_CLOCK_MS) + 1)
+    if len(of_states) != len(of_clocks):
+        raise ValueError(
+            f"The page's states come from {len(of_states)} clocks and its exchanges from {len(of_clocks)}: "
+            "they cannot be told apart."
+        )
+    times = np.empty(len(t))
+    bounds = []
+    for rows, own in zip(of_states, of_clocks, strict=True):
+        fit = clocks.fit(own)
+        times[rows] = fit.to_lsl(t[rows])
+        bounds.append(fit.bound_s)
+    worst = clocks.ClockFit(fit.pieces, max(bounds), len(exchanges), fit.drift_ppm)
+    return times, worst
+
+
+def _utterances(transcript: Transcript | None, clock: clocks.ClockFit, track: Track) -> list[tuple[str, float, float]]:
+    """(sentence, start, end) in recording time; sentences without times are left out."""
+    out = []
+    for said in transcript.sentences if transcript else []:
+        start, end, text = said.get("start"), said.get("end"), str(said.get("text", "")).strip()
+        if not text or not isinstance(start, (int, float)) or not isinstance(end, (int, float)):
+            continue
+        begun, ended = clock.to_lsl([start, end]) - track.origin_lsl
+        out.append((text, float(begun), float(max(begun, ended))))
+    return out
+
+
+def _inputs(recording: Recording, image: Image, transcript: Transcript | None) -> dict[str, Any]:
+    files = {path.name: store.sha256_of(path) for _, _, path in store.stored_frames(recording.folder)}
+    for kind in ("states", "clock"):
+        path = ingest.journal_path(recording, kind)
+        if path.exists():
+            files[path.name] = store.sha256_of(path)
+    sentences = json.dumps(transcript.sentences if transcript else [], sort_keys=True)
+    return {
+        "files": files,
+        "epochs": hashlib.sha256(json.dumps(recording.epochs, sort_keys=True).encode()).hexdigest(),
+        "calibration": str(recording.calibration_id) if recording.calibration_id else None,
+        "image": image.frame_sha256,
+        "sentences": hashlib.sha256(sentences.encode()).hexdigest(),
+    }
+
+
+def _unsealed_gaps(recording: Recording) -> list[Gap]:
+    """What an epoch that was never sealed shows of its gaps, and that its end is unknown."""
+    open_now = ingest.open_epochs(recording)
+    out: list[Gap] = []
+    for stream, epoch, path in store.stored_frames(recording.folder):
+        if stream == CLOCK or str(epoch) not in open_now:
+            continue
+        found = list(read_frames(path))
+        if not found:
+            continue
+        samples = np.concatenate([f.samples for f in found])
+        out += gaps.sample_gaps(recording, epoch, samples)
+        end = float(samples[-1, 0])
+        out.append(
+            Gap(recording=recording, kind=Gap.Kind.UNSEALED, stream=stream, epoch=epoch, missing=None, t0=end, t1=end)
+        )
+    return out
+
+
+def _keep(track: Track) -> tuple[str, str]:
+    """Store the npz under its hash, whole or not at all; returns its path under the data directory and its SHA-256."""
+    data = track.to_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    relative = Path("tracks") / sha256[:2] / f"{sha256}.npz"
+    path = Path(settings.GAZEROOM_DATA) / relative
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".track-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    return str(relative), sha256
+
+
+@contextmanager
+def _alone(recording: Recording) -> Iterator[None]:
+    """One process at a time makes this recording's track."""
+    recording.folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(recording.folder / "processing.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def code_version() -> str:
+    """The package's version and the SHA-256 of the signal processing's source, shortened."""
+    try:
+        release = version("gazeroom")
+    except PackageNotFoundError:
+        release = "0"
+    digest = hashlib.sha256()
+    root = Path(capture.gaze.__file__).parent
+    for path in sorted(root.glob("*.py")) + sorted((root / "events").glob("*.py")):
+        digest.update(path.read_bytes())
+    digest.update(Path(__file__).read_bytes())
+    return f"{release}+{digest.hexdigest()[:16]}"
