@@ -21,8 +21,8 @@ _BATCH = 32
 class Command(BaseCommand):
     help = (
         "Draw N synthetic chest radiographs with known findings, write them as 12-bit DICOM CR with their truth beside "
-        "them, and import them like any other file. The same seed draws the same phantoms: importing them again changes "
-        "nothing."
+        "them, and import them like any other file. The same seed draws the same phantoms: importing them again "
+        "changes nothing."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -82,7 +82,7 @@ class Command(BaseCommand):
 
     def _imported(self, folder: Path, indices: range, options: dict[str, Any]) -> tuple[int, int]:
         files = [folder / _name(options["seed"], index) for index in indices]
-        report = import_paths(paths=files, actor=None, source=Case.Source.PHANTOM)
+        report = import_paths(paths=files, actor=None, source=Case.Source.PHANTOM.value)
         if report.refused:
             raise CommandError(report.refused[0][1])
         return len(report.imported), len(report.already_here)
