@@ -37,8 +37,11 @@ def default_spool() -> Path:
 
 
 def station_key(path: Path | None) -> str:
-    """The station's key: $GAZEROOM_STATION_KEY, or the content of `path` (made, mode 0600, if there is none)."""
-    if os.environ.get(KEY_VARIABLE):
+    """The station's key: the content of `path` (made, mode 0600, if there is none).
+
+    Without `path` it is $GAZEROOM_STATION_KEY, or the content of the station's own key file.
+    """
+    if path is None and os.environ.get(KEY_VARIABLE):
         return os.environ[KEY_VARIABLE].strip()
     path = path or config_folder() / "station.key"
     try:
@@ -71,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--key-file", type=Path, help=f"with the station's key (default: ${KEY_VARIABLE} or its own file)")
     run.add_argument("--tracker", metavar="SOURCE_ID", help="which gaze stream, where there are several")
-    run.add_argument("--session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
+    run.add_argument("--lsl-session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
 
     simulate = commands.add_parser("simulate", help="be a simulated eye tracker with a simulated reader")
     simulator.add_arguments(simulate)
@@ -79,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what this station lacks")
     doctor.add_argument("--server", help="address of the site")
     doctor.add_argument("--spool", type=Path, default=default_spool())
-    doctor.add_argument("--session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
+    doctor.add_argument("--lsl-session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
 
     key = commands.add_parser("key", help="show this station's key")
     key.add_argument("--key-file", type=Path)
@@ -99,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "doctor":
             from capture.agent import doctor
 
-            findings = doctor.examine(session=arguments.session, spool=arguments.spool, server=arguments.server)
+            findings = doctor.examine(session=arguments.lsl_session, spool=arguments.spool, server=arguments.server)
             return doctor.report(findings)
         if arguments.command == "key":
             sys.stdout.write(station_key(arguments.key_file) + "\n")
@@ -111,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(arguments: argparse.Namespace) -> int:
-    lsl.load(arguments.session)
+    lsl.load(arguments.lsl_session)
     from capture.agent.station import Agent
 
     try:

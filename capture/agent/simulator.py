@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offset", type=float, default=1.0, help="systematic error, degrees (default 1)")
     parser.add_argument("--scale", type=float, default=0.03, help="systematic scale error (default 0.03)")
     parser.add_argument("--jumble", action="store_true", help="publish the channels in another order")
-    parser.add_argument("--session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
+    parser.add_argument("--lsl-session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        lsl.load(arguments.session)
+        lsl.load(arguments.lsl_session)
     except (lsl.LslMissing, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -93,7 +93,7 @@ def test_a_moved_image_is_followed_to_its_point_under_the_new_matrix() -> None:
         count = len(session.fixations)
         session.view([0.9, 0.0, 0.0, 0.9, 200.0, -40.0], seq=2)
         session.run(1.2)
-        old, onset, offset, interrupted = session.fixations[count]
+        old, _, offset, interrupted = session.fixations[count]
         if not interrupted or old.image is None:  # it was in flight
             continue
         new, landed, _, _ = session.fixations[count + 1]

@@ -292,4 +292,5 @@ def test_the_station_key_is_made_once_and_kept_to_its_owner(tmp_path: Path, monk
     assert len(key) >= 40 and station_key(path) == key
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     monkeypatch.setenv("GAZEROOM_STATION_KEY", "from the environment")
-    assert station_key(path) == "from the environment"
+    assert station_key(None) == "from the environment"
+    assert station_key(path) == key
