@@ -8,3 +8,7 @@ class SiteConfig(AppConfig):
 
     name = "study.site"
     label = "site"
+
+    def ready(self) -> None:
+        # Tasks sent from pages and commands must find the site's Celery app, not Celery's default one.
+        from . import celery  # noqa: F401
