@@ -74,7 +74,9 @@ def roc(numbers: Numbers, endpoint: Numbers) -> bytes:
     axis.set_ylabel("Sensitivity", color=INK)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(loc="lower right", frameon=False, fontsize=9)
-    return _svg(figure, f"ROC curves per arm, {endpoint['label']}: readers’ average, each reader, pooled operating points")
+    return _svg(
+        figure, f"ROC curves per arm, {endpoint['label']}: readers’ average, each reader, pooled operating points"
+    )
 
 
 def forest(numbers: Numbers, endpoint: Numbers) -> bytes:
@@ -150,7 +152,9 @@ def times(numbers: Numbers, endpoint: Numbers) -> bytes:
     places = range(len(arms))
     for own in time["readers"].values():
         points = [(x, own.get(key)) for x, (key, *_) in zip(places, arms, strict=True) if own.get(key) is not None]
-        axis.plot([x for x, _ in points], [y for _, y in points], "o-", color=MUTED, alpha=0.55, linewidth=1, markersize=3)
+        axis.plot(
+            [x for x, _ in points], [y for _, y in points], "o-", color=MUTED, alpha=0.55, linewidth=1, markersize=3
+        )
     together = [(x, time["arms"][key]) for x, (key, *_) in zip(places, arms, strict=True) if time["arms"].get(key)]
     if together:
         axis.plot(

@@ -45,8 +45,8 @@ def readings(study: StudyModel) -> pd.DataFrame:
     """Every final answer of every submitted read.
 
     Returns:
-        Columns ``reader, case, arm, period, finding, truth, rating, seconds`` in a fixed row order: one row per read and
-        finding. ``seconds`` is the read's time by the server's clock, the same in each of its rows.
+        Columns ``reader, case, arm, period, finding, truth, rating, seconds`` in a fixed row order: one row per read
+        and finding. ``seconds`` is the read's time by the server's clock, the same in each of its rows.
 
     Raises:
         ReadingsError: a case that was read has no reference standard.
@@ -176,8 +176,6 @@ def shown_counts(study: StudyModel) -> dict[str, tuple[int, int]]:
     protocol = current_protocol(study)
     counts = {}
     for arm in arms_of(study):
-        reads = Read.objects.filter(
-            assignment__arm=arm, assignment__arm__protocol=protocol, state=Read.State.SUBMITTED
-        )
+        reads = Read.objects.filter(assignment__arm=arm, assignment__arm__protocol=protocol, state=Read.State.SUBMITTED)
         counts[arm.key] = (AssistanceReveal.objects.filter(read__in=reads).count(), reads.count())
     return counts

@@ -95,7 +95,7 @@ def analyse_study(*, study: Study, actor: Any, progress: Progress | None = None)
         "arms": [{"key": arm.key, "name": arm.name, "assistance": arm.assistance} for arm in arms],
         "readers": sorted(frame["reader"].unique()),
         "cases": int(frame["case"].nunique()),
-        "reads": int(len(frame[["reader", "case", "arm"]].drop_duplicates())),
+        "reads": len(frame[["reader", "case", "arm"]].drop_duplicates()),
         "endpoints": found,
         "time": _times(frame, plan.body, arms),
         "shown": shown_counts(study),
@@ -271,7 +271,7 @@ def _scores(table: pd.DataFrame) -> dict[str, list[int]]:
 
 
 def _changes(table: pd.DataFrame, reference: str, arm: str, threshold: int) -> dict[str, Any]:
-    """Decisions (confidence at or above the threshold) of the same reader on the same case, reference arm to ``arm``."""
+    """How often the same reader decided otherwise on the same case in ``arm`` than in the reference arm."""
     wide = table.assign(right=(table["rating"] >= threshold) == (table["truth"] == 1)).pivot(
         index=["reader", "case"], columns="arm", values="right"
     )

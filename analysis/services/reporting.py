@@ -1,4 +1,4 @@
-"""What the numbers of a result mean, in sentences and in the rows a page shows. Changes nothing; computes nothing new."""
+"""What the numbers of a result mean, in sentences and in the rows a page shows. It computes nothing new."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fixed(value: Any, places: int = 3) -> str:
 
 
 def p_value(value: Any) -> str:
-    """"p = 0.012" or "p < 0.001"."""
+    """ "p = 0.012" or "p < 0.001"."""
     if value is None:
         return "p not estimable"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
@@ -73,9 +73,7 @@ def endpoint_sentences(numbers: Numbers, endpoint: Numbers) -> list[str]:
             sentence += f". Whether that is more than chance is {comparison['not_estimable']}."
         else:
             low, high = comparison["ci"]
-            sentence += (
-                f" ({percent(result['alpha'])} {fixed(low)} to {fixed(high)}, {p_value(comparison['p'])})."
-            )
+            sentence += f" ({percent(result['alpha'])} {fixed(low)} to {fixed(high)}, {p_value(comparison['p'])})."
         said.append(sentence)
         found = comparison["noninferiority"]
         if found is not None and found["p"] is not None:
@@ -105,7 +103,9 @@ def time_sentences(numbers: Numbers) -> list[str]:
             sentence += f". The ratio is {model['not_estimable']}."
         else:
             low, high = model["ratio_lower"], model["ratio_upper"]
-            sentence += f"; ratio {fixed(model['ratio'], 2)} ({percent(model['alpha'])} {fixed(low, 2)} to {fixed(high, 2)})."
+            sentence += (
+                f"; ratio {fixed(model['ratio'], 2)} ({percent(model['alpha'])} {fixed(low, 2)} to {fixed(high, 2)})."
+            )
         said.append(sentence)
     return said
 

@@ -25,7 +25,11 @@ class PlanForm(forms.Form):
     covariance = forms.ChoiceField(label="Covariances of the AUCs", choices=_COVARIANCES)
     alpha = forms.FloatField(label="Alpha (two-sided)", min_value=0.001, max_value=0.4)
     margin = forms.FloatField(
-        label="Non-inferiority margin", required=False, min_value=0.001, max_value=0.5, help_text="In AUC; may stay empty."
+        label="Non-inferiority margin",
+        required=False,
+        min_value=0.001,
+        max_value=0.5,
+        help_text="In AUC; may stay empty.",
     )
     threshold = forms.TypedChoiceField(
         label="A finding counts as called present from confidence",
@@ -39,8 +43,8 @@ class PlanForm(forms.Form):
         self._body = body
         self._findings = list(current_protocol(study).body["findings"])
         choices = [(name, label_of(name).capitalize() if name == ANY else name) for name in [ANY, *self._findings]]
-        self.fields["primary"].choices = choices  # type: ignore[attr-defined]
-        self.fields["reference_arm"].choices = [(arm.key, arm.name) for arm in arms_of(study)]  # type: ignore[attr-defined]
+        self.fields["primary"].choices = choices
+        self.fields["reference_arm"].choices = [(arm.key, arm.name) for arm in arms_of(study)]
 
     def body(self) -> dict[str, Any]:
         """The whole plan with what was chosen; every endpoint that is not primary is secondary."""

@@ -20,7 +20,9 @@ from tests.factories import make_case, make_study, make_user
 FINDINGS = ("Pneumothorax", "Cardiomegaly")
 
 
-def open_comparison(*, readers: int = 4, cases: int = 12, simulated: bool = False, **options: Any) -> tuple[Study, User]:
+def open_comparison(
+    *, readers: int = 4, cases: int = 12, simulated: bool = False, **options: Any
+) -> tuple[Study, User]:
     """An open comparison and its coordinator; every third case is normal, the others have one finding each."""
     made = []
     for number in range(cases):

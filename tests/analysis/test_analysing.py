@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from analysis.models import AnalysisResult, AnalysisRun
@@ -21,9 +21,8 @@ from analysis.stats.reading_time import reading_time
 from study.models import AuditEntry, InsertOnlyError, Study
 from study.services import studies
 from study.services.errors import Refused
-from study.site.celery import app as celery_app
 from tests.analysis.comparison import FINDINGS, open_comparison, read_everything, unblinded_comparison
-from tests.factories import make_case, make_study, make_user
+from tests.factories import finish_reading, make_case, make_study, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
@@ -45,7 +44,11 @@ def test_the_stored_numbers_are_what_the_library_says_of_the_exported_table() ->
 
 def test_any_finding_takes_the_highest_confidence_and_the_union_of_truths() -> None:
     frame = pd.DataFrame(
-        [("R1", "c1", "a", 1, "x", 0, 2, 9.0), ("R1", "c1", "a", 1, "y", 1, 4, 9.0), ("R1", "c2", "a", 1, "x", 0, 1, 8.0)],
+        [
+            ("R1", "c1", "a", 1, "x", 0, 2, 9.0),
+            ("R1", "c1", "a", 1, "y", 1, 4, 9.0),
+            ("R1", "c2", "a", 1, "x", 0, 1, 8.0),
+        ],
         columns=["reader", "case", "arm", "period", "finding", "truth", "rating", "seconds"],
     )
     assert endpoint_readings(frame, "any")[["case", "truth", "rating"]].values.tolist() == [["c1", 1, 4], ["c2", 0, 1]]
@@ -68,8 +71,6 @@ def test_a_result_is_recorded_once() -> None:
     with pytest.raises(InsertOnlyError):
         result.save()
     for statement in ("UPDATE analysis_analysisresult SET code_version = 'x'", "DELETE FROM analysis_analysisresult"):
-        from django.db import connection
-
         with pytest.raises(DatabaseError, match="recorded once"), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)
     assert AnalysisResult.objects.count() == 1
@@ -88,11 +89,7 @@ def test_nothing_is_computed_before_unblinding() -> None:
 def test_a_case_without_truth_stops_the_analysis_and_is_named() -> None:
     cases = [make_case("with-truth", findings={"Pneumothorax": None}), make_case("without-truth", reference=False)]
     coordinator = make_user()
-    study = make_study(
-        Study.Kind.COMPARISON, cases=cases, readers=1, coordinator=coordinator, findings=FINDINGS
-    )
-    from tests.factories import finish_reading
-
+    study = make_study(Study.Kind.COMPARISON, cases=cases, readers=1, coordinator=coordinator, findings=FINDINGS)
     finish_reading(study.enrolments.get())
     with pytest.raises(ReadingsError, match=r"1 of the cases .* no reference standard \(without-truth\)"):
         readings(study)
@@ -153,10 +150,8 @@ def test_completeness_counts_without_telling_the_arms_apart_by_time() -> None:
     assert not hasattr(rows[0], "seconds_by_arm")
 
 
-def test_the_run_button_works_through_celery(
-    monkeypatch: Any, django_capture_on_commit_callbacks: Any
-) -> None:
-    monkeypatch.setattr(celery_app.conf, "task_always_eager", True)
+@pytest.mark.usefixtures("eager_celery")
+def test_the_run_button_works_through_celery(django_capture_on_commit_callbacks: Any) -> None:
     study, coordinator = unblinded_comparison(readers=2, cases=6)
     with django_capture_on_commit_callbacks(execute=True):
         run = request_run(study=study, actor=coordinator)

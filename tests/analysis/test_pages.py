@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from analysis.figures import FIGURES
 from analysis.models import AnalysisPlan, AnalysisResult
-from analysis.services.analysing import analyse_study, request_run
+from analysis.services.analysing import analyse_study, perform, request_run
 from analysis.services.planning import default_body
 from study import registries
 from study.models import AuditEntry, Membership, Study, User
@@ -37,7 +37,7 @@ def analysed() -> tuple[Study, Client, AnalysisResult]:
 def test_only_the_studys_coordinators_see_its_analysis(analysed: tuple[Study, Client, AnalysisResult]) -> None:
     study, client, result = analysed
     reader = study.enrolments.first().user
-    other, elsewhere = open_comparison(readers=1, cases=2)
+    _, elsewhere = open_comparison(readers=1, cases=2)
     researcher = make_user(roles={study: Membership.Role.RESEARCHER})
     addresses = [
         reverse("analysis:study", args=[study.slug]),
@@ -183,8 +183,6 @@ def test_the_run_button_shows_progress_and_then_the_result() -> None:
     fragment = reverse("analysis:progress", args=[study.slug, run.pk])
     assert fragment in text and "htmx.min.js" in text
     assert "HX-Refresh" not in client.get(fragment)
-    from analysis.services.analysing import perform
-
     perform(run_id=str(run.pk))
     assert client.get(fragment)["HX-Refresh"] == "true"
     assert "The comparison" in client.get(reverse("analysis:study", args=[study.slug])).content.decode()
