@@ -1,0 +1,217 @@
+"""How good a model is on held-out phantoms, every figure beside its chance value."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gazex.calibration import iou, unit_box
+from gazex.evidence import gaze_map
+from gazex.findings import PHANTOM_FINDINGS, SIDED
+from gazex.infer import Evidence, GazeX
+from gazex.phantoms import CALIBRATION_SEED, TEST_SEED, Phantom, make_phantom
+from gazex.train.data import simulated_visit
+from gazex.train.runs import environment
+
+SCHEMA: Final = "gazeroom.evaluation/1"
+SIZES: Final = ((512, 512), (512, 456), (512, 420))
+SHIFTS: Final = (1, 2, 3, 5, 7)
+"""Chance pairs each case with the answers to the cases this many places on."""
+MAP: Final = (32, 32)
+PRIOR_CASES: Final = 200
+
+
+def evaluate(model: GazeX, *, cases: int = 60, seed: int = TEST_SEED) -> dict[str, Any]:
+    """Read held-out phantoms and compare with their truth.
+
+    Parameters
+    ----------
+    model
+        A loaded model.
+    cases
+        Number of phantoms, at least 8.
+    seed
+        Their series; the default is the frozen test series.
+
+    Returns
+    -------
+    dict
+        JSON-ready (schema "gazeroom.evaluation/1"). A figure that cannot be estimated is None. For report F1, finding
+        and side must both be right; chance is the same figure with the answers of other cases. Box IoU is over findings
+        that are there and were said, beside the mean box of that finding and side. Gaze similarity is the cosine of
+        dwell maps (σ 0.06 of the image) with the simulated reader's, chance with his path over other cases.
+    """
+    if cases < 8:
+        raise ValueError(f"An evaluation on {cases} cases says nothing; use at least 8.")
+    started = time.monotonic()
+    phantoms = [make_phantom(seed, i, SIZES[i % len(SIZES)]) for i in range(cases)]
+    evidences = model.read_many([p.pixels for p in phantoms])
+    seconds = time.monotonic() - started
+
+    truth = [p.labels for p in phantoms]
+    said = [{s.finding: s.side for s in e.report if s.finding} for e in evidences]
+    known = [f for f in PHANTOM_FINDINGS if f in model.findings]
+    probability = {f: np.array([_probability(e, f) for e in evidences]) for f in known}
+    present = {f: np.array([f in t for t in truth]) for f in known}
+    every = np.concatenate([probability[f] for f in known])
+    every_present = np.concatenate([present[f] for f in known])
+    prior = _mean_boxes()
+    maps_read = [_reader_map(p) for p in phantoms]
+    maps_model = [_trajectory_map(e) for e in evidences]
+    positives = [(s, t) for e, t in zip(evidences, truth, strict=True) for s in e.report if s.finding]
+    right = [s.verified for s, t in positives if s.finding in t]
+    wrong = [s.verified for s, t in positives if s.finding not in t]
+
+    def chance(score: Any) -> float | None:
+        values = [score(k) for k in SHIFTS if k < cases]
+        values = [v for v in values if v is not None]
+        return float(np.mean(values)) if values else None
+
+    by_finding: dict[str, dict[str, Any]] = {}
+    all_boxes: list[tuple[float, float]] = []
+    for f in PHANTOM_FINDINGS:
+        boxes = [
+            (iou(_model_box(model, e, p, f), _reference(p, f)), iou(prior[f, p.labels[f]], _reference(p, f)))
+            for p, e in zip(phantoms, evidences, strict=True)
+            if f in p.labels and _has_box(e, f)
+        ]
+        all_boxes += boxes
+        by_finding[f] = {
+            "positives": sum(f in t for t in truth),
+            "auc": _auc(probability[f], present[f]) if f in known else None,
+            "f1": _f1(truth, said, [f]),
+            "f1_chance": chance(lambda k, f=f: _f1(truth, said[k:] + said[:k], [f])),
+            "box_iou": _mean([b[0] for b in boxes]),
+            "box_iou_mean_box": _mean([b[1] for b in boxes]),
+            "boxes": len(boxes),
+        }
+    prevalence = float(every_present.mean())
+    return {
+        "schema": SCHEMA,
+        "model_sha256": model.weights_sha256,
+        "seed": seed,
+        "cases": cases,
+        "normal_cases": sum(not t for t in truth),
+        "report": {
+            "f1": _f1(truth, said, PHANTOM_FINDINGS),
+            "f1_chance": chance(lambda k: _f1(truth, said[k:] + said[:k], PHANTOM_FINDINGS)),
+            "verified_of_right": _mean(right),
+            "verified_of_wrong": _mean(wrong),
+        },
+        "findings": by_finding,
+        "probability": {
+            "auc_mean": _mean([r["auc"] for r in by_finding.values()]),
+            "auc_chance": 0.5,
+            "brier": float(np.mean((every - every_present) ** 2)),
+            "brier_prevalence": prevalence * (1 - prevalence),
+            "ece": _ece(every, every_present),
+            "calibrated": model.calibrated,
+        },
+        "boxes": {
+            "iou": _mean([b[0] for b in all_boxes]),
+            "iou_mean_box": _mean([b[1] for b in all_boxes]),
+            "n": len(all_boxes),
+        },
+        "gaze": {
+            "similarity": _mean([_cosine(a, b) for a, b in zip(maps_model, maps_read, strict=True)]),
+            "similarity_chance": chance(
+                lambda k: _mean([_cosine(a, b) for a, b in zip(maps_model, maps_read[k:] + maps_read[:k], strict=True)])
+            ),
+        },
+        "parse_failures": {
+            "report": sum(e.status["report"] == "invalid" for e in evidences),
+            "trajectory": sum(e.status["trajectory"] != "gtm" for e in evidences),
+            "of": cases,
+        },
+        "seconds_per_case": round(seconds / cases, 3),
+        **environment(),
+    }
+
+
+def _probability(evidence: Evidence, finding: str) -> float:
+    return next(f.probability for f in evidence.findings if f.finding == finding)
+
+
+def _has_box(evidence: Evidence, finding: str) -> bool:
+    return any(s.finding == finding and s.box is not None for s in evidence.report)
+
+
+def _model_box(model: GazeX, evidence: Evidence, phantom: Phantom, finding: str) -> tuple[float, float, float, float]:
+    box = next(s.box for s in evidence.report if s.finding == finding and s.box is not None)
+    return unit_box(box, phantom.rows, phantom.columns)
+
+
+def _reference(phantom: Phantom, finding: str) -> tuple[float, float, float, float]:
+    box = next(f.box for f in phantom.findings if f.finding == finding)
+    return unit_box(box, phantom.rows, phantom.columns)
+
+
+def _mean_boxes() -> dict[tuple[str, str], tuple[float, float, float, float]]:
+    """Mean box of each finding and side over the calibration series: a guess that has not seen the image."""
+    boxes: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
+    for index in range(PRIOR_CASES):
+        phantom = make_phantom(CALIBRATION_SEED, index, (64, 64), normal_share=0.0)
+        for f in phantom.findings:
+            boxes.setdefault((f.finding, f.side), []).append(unit_box(f.box, 64, 64))
+    means = {key: np.mean(b, axis=0) for key, b in boxes.items()}
+    keys = [(f, s) for f in PHANTOM_FINDINGS for s in (("left", "right") if f in SIDED else ("",))]
+    return {key: tuple(float(v) for v in means[key]) for key in keys if key in means}  # type: ignore[misc]
+
+
+def _reader_map(phantom: Phantom) -> NDArray[np.float64]:
+    _, path = simulated_visit(phantom, seed=phantom.seed)
+    return _dwell(path.x, path.y, path.duration_s, phantom.rows, phantom.columns)
+
+
+def _trajectory_map(evidence: Evidence) -> NDArray[np.float64]:
+    x, y, w = (np.array([getattr(p, n) for p in evidence.trajectory]) for n in ("x", "y", "duration_ms"))
+    return _dwell(x, y, w, evidence.rows, evidence.columns)
+
+
+def _dwell(
+    x: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64], rows: int, columns: int
+) -> NDArray[np.float64]:
+    return gaze_map(x, y, rows, columns, 0.06 * columns, 0.06 * rows, MAP, w)
+
+
+def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float((a * b).sum() / norm) if norm > 0 else 0.0
+
+
+def _mean(values: Sequence[float | bool | None]) -> float | None:
+    numbers = [float(v) for v in values if v is not None]
+    return float(np.mean(numbers)) if numbers else None
+
+
+def _f1(truth: Sequence[dict[str, str]], said: Sequence[dict[str, str]], findings: Sequence[str]) -> float | None:
+    """Micro-F1 over findings; a positive counts only with the right side."""
+    hit = miss = extra = 0
+    for t, s in zip(truth, said, strict=True):
+        for f in findings:
+            right = f in t and f in s and t[f] == s[f]
+            hit += right
+            miss += f in t and not right
+            extra += f in s and not right
+    total = 2 * hit + miss + extra
+    return 2 * hit / total if total else None
+
+
+def _auc(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float | None:
+    """Mann–Whitney area: share of (positive, negative) pairs in the right order, ties half."""
+    positive, negative = scores[truth], scores[~truth]
+    if not len(positive) or not len(negative):
+        return None
+    difference = positive[:, None] - negative[None, :]
+    return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
+
+
+def _ece(p: NDArray[np.float64], truth: NDArray[np.bool_], bins: int = 10) -> float:
+    """Expected calibration error over equal-width bins (Guo et al., ICML 2017)."""
+    place = np.minimum((p * bins).astype(int), bins - 1)
+    gaps = [(place == k).mean() * abs(p[place == k].mean() - truth[place == k].mean()) for k in set(place.tolist())]
+    return float(sum(gaps))

@@ -1,0 +1,1 @@
+"""GazeX's network, its processor and how they lie on disk."""

@@ -1,0 +1,153 @@
+"""One configuration for both sizes: `small` (ours, built here) and a Qwen2-VL folder or hub id (`2b`)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from gazex.findings import FINDINGS, PHANTOM_FINDINGS
+from gazex.tasks.formats import PROMPT_VERSION
+
+FILE: Final = "gazex.json"
+SMALL_DIR: Final = Path(__file__).resolve().parent.parent / "weights" / "small"
+LORA_TARGETS: Final = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+"""peft's "all-linear" would also adapt the vision tower."""
+
+SPECIAL_TOKENS: Final[tuple[str, ...]] = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+"""Qwen2-VL's, in its order."""
+
+
+class ModelError(ValueError):
+    """A model cannot be loaded or built; the message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class GazeXConfig:
+    """What a GazeX is beside its Qwen2-VL.
+
+    Attributes
+    ----------
+    size
+        "small" or "2b".
+    image_size
+        (rows, columns) every image is resized to; None keeps the aspect ratio within `min_pixels` and `max_pixels`.
+    image_mean, image_std
+        Normalisation of the window-levelled image 0–1, one value (all channels alike) or three.
+    heat_findings
+        Findings of the gaze-heat head, in its channel order; empty where there is no head.
+    heat_cells
+        The head draws `heat_cells` × `heat_cells` values for each visual token.
+    heat_sigma
+        SD of the Gaussian of its targets, as a share of the image.
+    base
+        Folder or hub id of the Qwen2-VL an adapter belongs to; None where the weights are whole.
+    prompt_version
+        Format of prompts and targets it was trained on.
+    """
+
+    size: str = "small"
+    image_size: tuple[int, int] | None = (112, 112)
+    min_pixels: int = 56 * 56
+    max_pixels: int = 756 * 756
+    image_mean: tuple[float, ...] = (0.5,)
+    image_std: tuple[float, ...] = (0.27,)
+    heat_findings: tuple[str, ...] = PHANTOM_FINDINGS
+    heat_cells: int = 4
+    heat_sigma: float = 0.06
+    base: str | None = None
+    prompt_version: str = PROMPT_VERSION
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> GazeXConfig:
+        try:
+            raw = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            for name in ("image_size", "image_mean", "image_std", "heat_findings"):
+                raw[name] = tuple(raw[name]) if raw[name] is not None else None
+            return cls(**raw)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"{folder / FILE} is not a GazeX configuration: {error}.") from None
+
+
+def qwen_config() -> GazeXConfig:
+    """Settings for a Qwen2-VL that GazeX has not been trained on yet: its own normalisation, no trained heat head."""
+    return GazeXConfig(
+        size="2b",
+        image_size=None,
+        image_mean=(0.48145466, 0.4578275, 0.40821073),
+        image_std=(0.26862954, 0.26130258, 0.27577711),
+        heat_findings=(),
+    )
+
+
+def qwen_training_config(base: str) -> GazeXConfig:
+    """Settings for training on top of a Qwen2-VL: a heat head over all 13 findings and an adapter."""
+    plain = qwen_config()
+    return GazeXConfig(
+        size="2b",
+        image_size=None,
+        image_mean=plain.image_mean,
+        image_std=plain.image_std,
+        heat_findings=FINDINGS,
+        base=base,
+    )
+
+
+def small_qwen_config(token_ids: dict[str, int], vocabulary: int) -> Any:
+    """`Qwen2VLConfig` of the small GazeX: vision 3×96, language 3×128, patch 14.
+
+    rope_theta is 10: at Qwen's 1e6, with heads of 32, left and right of a 4×4 token grid are nearly the same to the
+    language model.
+    """
+    from transformers import Qwen2VLConfig
+
+    return Qwen2VLConfig(
+        text_config={
+            "vocab_size": vocabulary,
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "max_position_embeddings": 2048,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10.0, "mrope_section": [4, 6, 6]},
+            "bos_token_id": token_ids["<|endoftext|>"],
+            "eos_token_id": token_ids["<|im_end|>"],
+            "pad_token_id": token_ids["<|endoftext|>"],
+        },
+        vision_config={
+            "depth": 3,
+            "embed_dim": 96,
+            "hidden_size": 128,
+            "num_heads": 3,
+            "mlp_ratio": 4,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+        },
+        image_token_id=token_ids["<|image_pad|>"],
+        video_token_id=token_ids["<|video_pad|>"],
+        vision_start_token_id=token_ids["<|vision_start|>"],
+        vision_end_token_id=token_ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )

@@ -1,0 +1,284 @@
+"""The network: a `Qwen2VLForConditionalGeneration`, and the gaze-heat head on its visual tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gazex.model.config import (
+    FILE,
+    LORA_TARGETS,
+    SMALL_DIR,
+    GazeXConfig,
+    ModelError,
+    qwen_config,
+    qwen_training_config,
+    small_qwen_config,
+)
+from gazex.model.heat_head import HeatHead
+from gazex.model.processor import Processor
+
+log = logging.getLogger(__name__)
+HEAT_FILE = "heat_head.safetensors"
+
+
+@dataclass
+class Visual:
+    """Visual tokens of a batch of images: one tensor [tokens, hidden] an image, and the grids in patches."""
+
+    tokens: list[Tensor]
+    grids: list[tuple[int, int, int]]
+
+
+class GazeXNetwork(nn.Module):
+    """Qwen2-VL with a gaze-heat head.
+
+    Attributes
+    ----------
+    qwen
+        The `Qwen2VLForConditionalGeneration` (inside a peft wrapper while an adapter is trained).
+    heat
+        The heat head, or None.
+    processor
+        Its text and image preparation.
+    """
+
+    def __init__(self, qwen: Any, heat: HeatHead | None, config: GazeXConfig, processor: Processor) -> None:
+        super().__init__()
+        self.qwen, self.heat, self.config, self.processor = qwen, heat, config, processor
+        self.merge = processor.merge
+
+    @property
+    def core(self) -> Any:
+        """The `Qwen2VLForConditionalGeneration` itself, adapter or not."""
+        return self.qwen.get_base_model() if hasattr(self.qwen, "get_base_model") else self.qwen
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def see(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> Visual:
+        """Visual tokens of images given as (patches, grid)."""
+        patches = torch.cat([p for p, _ in images]).to(self.device)
+        grids = [g for _, g in images]
+        features = self.core.model.get_image_features(patches, torch.tensor(grids, device=self.device))
+        return Visual(list(features.pooler_output), grids)
+
+    def heat_maps(self, visual: Visual) -> list[Tensor]:
+        """Heat logits [findings, h, w] of each image; h and w are `heat_cells` a visual token."""
+        if self.heat is None:
+            raise ModelError("This model has no gaze-heat head; train one with `python -m gazex train`.")
+        m = self.merge
+        pairs = zip(visual.tokens, visual.grids, strict=True)
+        return [self.heat(t.float(), g[1] // m, g[2] // m) for t, g in pairs]
+
+    def text_loss(self, visual: Visual | None, rows: TextRows) -> Tensor:
+        """Mean cross-entropy over the supervised tokens; logits are computed at those positions only."""
+        hidden = self._hidden(visual, rows)
+        labels = rows.labels[:, 1:]
+        at = labels != -100
+        logits = self.core.lm_head(hidden[:, :-1][at])
+        return cross_entropy(logits.float(), labels[at])
+
+    def next_logits(self, visual: Visual, rows: TextRows) -> Tensor:
+        """Logits [B, vocabulary] of the first token after each row's last one."""
+        hidden = self._hidden(visual, rows)
+        last = rows.attention_mask.sum(1) - 1
+        return self.core.lm_head(hidden[torch.arange(len(last)), last]).float()
+
+    def _hidden(self, visual: Visual | None, rows: TextRows) -> Tensor:
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        extra: dict[str, Any] = {}
+        if visual is not None:
+            chosen: Any = tuple(visual.tokens[i] for i in rows.image)
+            extra["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=chosen)}
+            extra["image_grid_thw"] = torch.tensor([visual.grids[i] for i in rows.image], device=self.device)
+        self.core.model.rope_deltas = None  # left over from a generation, they would shift the positions
+        out = self.core.model(
+            input_ids=rows.input_ids,
+            attention_mask=rows.attention_mask,
+            mm_token_type_ids=rows.mm_token_type_ids,
+            use_cache=False,
+            **extra,
+        )
+        return torch.as_tensor(out.last_hidden_state)
+
+    def save(self, folder: Path, *, half: bool = False) -> None:
+        """Write a folder `load_network` reads; `half` stores float16."""
+        folder.mkdir(parents=True, exist_ok=True)
+        dtype = torch.float16 if half else torch.float32
+        config = self.config
+        if hasattr(self.qwen, "peft_config"):
+            self.qwen.save_pretrained(folder / "adapter")
+        else:
+            state = {k: v.detach().to(dtype).contiguous() for k, v in self.qwen.state_dict().items()}
+            state.pop("lm_head.weight", None) if self.core.config.tie_word_embeddings else None
+            save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+            self.core.config.save_pretrained(folder)
+            config = replace(config, base=None)
+        if self.heat is not None:
+            save_file(
+                {k: v.detach().to(dtype).contiguous() for k, v in self.heat.state_dict().items()}, folder / HEAT_FILE
+            )
+        self.processor.tokenizer.save_pretrained(folder)
+        config.save(folder)
+
+
+@dataclass
+class TextRows:
+    """A batch of texts: [B, L] each (right-padded), and for each row the number of its image in the `Visual`."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    mm_token_type_ids: Tensor
+    labels: Tensor
+    image: list[int]
+
+
+def _processor(tokenizer: Any, config: GazeXConfig, qwen_cfg: Any) -> Processor:
+    vision = qwen_cfg.vision_config
+    return Processor(
+        tokenizer,
+        config,
+        patch=int(vision.patch_size),
+        merge=int(vision.spatial_merge_size),
+        temporal=int(vision.temporal_patch_size),
+    )
+
+
+def build_small(tokenizer: Any, *, seed: int) -> GazeXNetwork:
+    """A small GazeX with random weights that follow from `seed`."""
+    from transformers import Qwen2VLForConditionalGeneration
+
+    torch.manual_seed(seed)
+    ids = {t: int(tokenizer.convert_tokens_to_ids(t)) for t in tokenizer.get_added_vocab()}
+    qwen_cfg = small_qwen_config(ids, len(tokenizer))
+    qwen = Qwen2VLForConditionalGeneration(qwen_cfg)
+    config = GazeXConfig()
+    heat = HeatHead(128, len(config.heat_findings), config.heat_cells)
+    return GazeXNetwork(qwen, heat, config, _processor(tokenizer, config, qwen_cfg))
+
+
+def resolve(name: str | Path) -> str:
+    """A model's folder or hub id; "small" is the one that comes with the code."""
+    return str(SMALL_DIR) if str(name) == "small" else str(name)
+
+
+def load_network(name: str | Path, *, trainable: bool = False) -> GazeXNetwork:
+    """Load a GazeX folder, or any Qwen2-VL folder or hub id.
+
+    Parameters
+    ----------
+    name
+        "small", a folder written by GazeX, a folder of Qwen2-VL weights, or a hub id such as
+        "Qwen/Qwen2-VL-2B-Instruct".
+    trainable
+        For training: a Qwen2-VL of full size gets a LoRA adapter on its language model and a fresh heat head.
+
+    Raises
+    ------
+    ModelError
+        The folder is missing, incomplete or not a Qwen2-VL.
+    """
+    from transformers import AutoConfig, AutoTokenizer, Qwen2VLForConditionalGeneration
+
+    where = resolve(name)
+    folder = Path(where)
+    ours = (folder / FILE).is_file()
+    local = folder.is_dir()
+    if not local and (where.startswith((".", "/", "~")) or where.count("/") != 1):
+        raise ModelError(f"There is no model folder {where}.")
+    config = GazeXConfig.load(folder) if ours else qwen_config()
+    source = config.base or where
+    if local and config.base is None:
+        _check_shards(folder)
+    try:
+        qwen_cfg = AutoConfig.from_pretrained(source)
+        if qwen_cfg.model_type != "qwen2_vl":
+            raise ModelError(f"{source} is a “{qwen_cfg.model_type}”; GazeX needs a Qwen2-VL.")
+        tokenizer = AutoTokenizer.from_pretrained(where if local else source)
+        dtype = torch.float32 if config.size == "small" or not torch.cuda.is_available() else torch.bfloat16
+        qwen: Any = Qwen2VLForConditionalGeneration.from_pretrained(source, dtype=dtype)
+    except ModelError:
+        raise
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"The model {where} cannot be loaded: {first.rstrip('.')}.") from None
+    if (folder / "adapter").is_dir():
+        from peft import PeftModel
+
+        qwen = PeftModel.from_pretrained(qwen, str(folder / "adapter"), is_trainable=trainable)
+    elif trainable and config.size != "small":
+        from peft import LoraConfig, get_peft_model
+
+        config = qwen_training_config(str(folder.resolve()) if local else where)
+        qwen = get_peft_model(qwen, LoraConfig(r=16, lora_alpha=32, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"))
+    heat = None
+    if config.heat_findings:
+        heat = HeatHead(int(qwen_cfg.text_config.hidden_size), len(config.heat_findings), config.heat_cells)
+        if (folder / HEAT_FILE).is_file():
+            heat.load_state_dict({k: v.float() for k, v in load_file(folder / HEAT_FILE).items()})
+        elif not trainable:
+            raise ModelError(f"The model {where} lacks {HEAT_FILE}; copy the folder whole.")
+    network = GazeXNetwork(qwen, heat, config, _processor(tokenizer, config, qwen_cfg))
+    if torch.cuda.is_available():
+        network.cuda()
+    return network
+
+
+def _check_shards(folder: Path) -> None:
+    """A folder with an index must hold every shard it names."""
+    import json
+
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing = [n for n in named if not (folder / n).is_file()]
+        if missing:
+            raise ModelError(f"The model folder {folder} lacks the shard {missing[0]}; copy the folder whole.")
+    elif not any(folder.glob("*.safetensors")):
+        raise ModelError(f"The model folder {folder} holds no weights (model.safetensors is missing).")
+
+
+def weights_sha256(name: str | Path) -> str:
+    """SHA-256 over a model's weight files and configuration, in order of their paths: what names a model.
+
+    A hub id is resolved to its downloaded snapshot.
+    """
+    folder = Path(resolve(name))
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(str(name), local_files_only=True))
+    digest = hashlib.sha256()
+    files = [
+        p
+        for p in folder.rglob("*")
+        if p.suffix == ".safetensors" or p.name in {FILE, "calibration.json", "config.json"}
+    ]
+    if not files:
+        raise ModelError(f"The model folder {folder} holds no weights.")
+    for path in sorted(files, key=lambda p: p.relative_to(folder).as_posix()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def copy_calibration(source: str | Path, target: Path) -> None:
+    path = Path(resolve(source)) / "calibration.json"
+    if path.is_file():
+        shutil.copyfile(path, target / "calibration.json")

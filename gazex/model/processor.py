@@ -1,0 +1,150 @@
+"""From pixels and text to the tensors Qwen2-VL takes. No torchvision.
+
+Qwen2-VL cuts an image into patches of `patch_size`, ordered so that the `merge_size` × `merge_size` patches of one
+visual token are neighbours; two frames are fused into one temporal patch, so a single image is given twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from gazex.model.config import GazeXConfig, ModelError
+
+MAX_SIDE: Final = 16_384
+Grid = tuple[int, int, int]
+
+
+def window_level(pixels: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Pixels as 0–1 between their 0.5th and 99.5th percentile: exposure and bit depth drop out.
+
+    Raises
+    ------
+    ModelError
+        Not a two-dimensional image, or one too large to read.
+    """
+    if pixels.ndim != 2 or min(pixels.shape) < 8:
+        raise ModelError(f"GazeX reads grayscale images of at least 8×8 pixels; this one has shape {pixels.shape}.")
+    if max(pixels.shape) > MAX_SIDE:
+        raise ModelError(
+            f"The image has {pixels.shape[0]}×{pixels.shape[1]} pixels; GazeX reads up to {MAX_SIDE} a side."
+        )
+    step = max(1, min(pixels.shape) // 512)
+    low, high = np.percentile(pixels[::step, ::step], [0.5, 99.5])
+    span = max(float(high - low), 1.0)
+    return np.clip((pixels.astype(np.float32) - np.float32(low)) / np.float32(span), 0, 1)
+
+
+def resize(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """Area-averaging where the image shrinks, bicubic where it grows; float32 [rows, columns]."""
+    shrinks = image.shape[0] >= rows and image.shape[1] >= columns
+    method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((columns, rows), method), np.float32)
+
+
+def smart_size(rows: int, columns: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """Qwen2-VL's choice of size: multiples of `factor`, aspect ratio kept, pixel count within the two bounds."""
+    h, w = max(factor, round(rows / factor) * factor), max(factor, round(columns / factor) * factor)
+    if h * w > max_pixels:
+        beta = (rows * columns / max_pixels) ** 0.5
+        h = max(factor, int(rows / beta // factor) * factor)
+        w = max(factor, int(columns / beta // factor) * factor)
+    elif h * w < min_pixels:
+        beta = (min_pixels / (rows * columns)) ** 0.5
+        h, w = int(-(-rows * beta // factor)) * factor, int(-(-columns * beta // factor)) * factor
+    return h, w
+
+
+class Processor:
+    """Text and image preparation for one model.
+
+    Parameters
+    ----------
+    tokenizer
+        A Qwen2 tokenizer with Qwen2-VL's special tokens and a chat template.
+    config
+        Sizes and normalisation.
+    patch, merge, temporal
+        `patch_size`, `spatial_merge_size` and `temporal_patch_size` of the model's vision tower.
+    """
+
+    def __init__(self, tokenizer: Any, config: GazeXConfig, *, patch: int, merge: int, temporal: int) -> None:
+        self.tokenizer, self.config = tokenizer, config
+        self.patch, self.merge, self.temporal = patch, merge, temporal
+        self.mean = np.broadcast_to(np.array(config.image_mean, np.float32), (3,))
+        self.std = np.broadcast_to(np.array(config.image_std, np.float32), (3,))
+        self._prompts: dict[tuple[str, str, int], list[int]] = {}
+
+    def prepare(self, pixels: NDArray[np.uint16]) -> NDArray[np.float32]:
+        """Window-level and resize to what the model sees: float32 [rows, columns], 0–1."""
+        image = window_level(pixels)
+        if self.config.image_size is not None:
+            return resize(image, *self.config.image_size)
+        size = smart_size(
+            image.shape[0], image.shape[1], self.patch * self.merge, self.config.min_pixels, self.config.max_pixels
+        )
+        return resize(image, *size)
+
+    def patchify(self, frames: Sequence[NDArray[np.float32]]) -> tuple[torch.Tensor, Grid]:
+        """Frames [rows, columns], 0–1, as patches; each frame owns one temporal patch (it is given `temporal` times).
+
+        Returns
+        -------
+        tuple
+            float32 [T·h·w, 3·temporal·patch²] and the grid (T, h, w) in patches.
+        """
+        stack = np.stack(frames).astype(np.float32)
+        t, rows, columns = stack.shape
+        p, m = self.patch, self.merge
+        h, w = rows // p, columns // p
+        if rows % (p * m) or columns % (p * m):
+            raise ModelError(f"A prepared image of {rows}×{columns} pixels is not a multiple of {p * m}.")
+        cells = stack.reshape(t, h // m, m, p, w // m, m, p).transpose(0, 1, 4, 2, 5, 3, 6).reshape(t * h * w, p, p)
+        coloured = (cells[:, None] - self.mean[None, :, None, None]) / self.std[None, :, None, None]
+        patches = np.repeat(coloured[:, :, None], self.temporal, axis=2).reshape(t * h * w, -1)
+        return torch.from_numpy(np.ascontiguousarray(patches)), (t, h, w)
+
+    def tokens_of(self, grid: Grid) -> int:
+        return grid[0] * grid[1] * grid[2] // self.merge**2
+
+    def prompt_ids(self, prompt: str, grid: Grid, kind: str = "image") -> list[int]:
+        """Token ids of a user turn (image or video, then the prompt) up to where the assistant begins."""
+        count = self.tokens_of(grid)
+        key = prompt, kind, count
+        if key not in self._prompts:
+            content = [{"type": kind}, {"type": "text", "text": prompt}]
+            text = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            )
+            pad = f"<|{kind}_pad|>"
+            if text.count(pad) != 1:
+                raise ModelError(f"The tokenizer's chat template does not place one {pad}; use a Qwen2-VL tokenizer.")
+            if len(self._prompts) > 4096:
+                self._prompts.clear()
+            self._prompts[key] = self.tokenizer(text.replace(pad, pad * count))["input_ids"]
+        return list(self._prompts[key])
+
+    def target_ids(self, target: str) -> list[int]:
+        """Token ids of an answer with its end-of-turn token."""
+        ids: list[int] = self.tokenizer(target)["input_ids"]
+        return [*ids, self.end_id]
+
+    @property
+    def end_id(self) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids("<|im_end|>"))
+
+    @property
+    def pad_id(self) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids("<|endoftext|>"))
+
+    def decode(self, ids: Sequence[int]) -> str | None:
+        """Text of a generated answer up to its end-of-turn token; None where that token never came (cut off)."""
+        ids = list(ids)
+        if self.end_id not in ids:
+            return None
+        return str(self.tokenizer.decode(ids[: ids.index(self.end_id)], skip_special_tokens=False)).strip()

@@ -1,0 +1,1 @@
+"""From a visit to examples: one pure function a task. No torch."""

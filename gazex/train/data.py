@@ -1,0 +1,209 @@
+"""Training records: an image as the model sees it, its heat targets and its examples.
+
+Records come from visits (real readings) or from phantoms read by the simulated reader; both take the same path.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.gaze.simulate.reader import Scanpath, inspect
+from gazex.evidence import sentence_map
+from gazex.findings import label_sentence
+from gazex.model.processor import Processor
+from gazex.phantoms import TRAIN_SEED, Phantom, make_phantom
+from gazex.schema import Visit, VisitBox, read_image
+from gazex.tasks import fvp, gtm, report, vqa
+from gazex.tasks.example import Example
+
+SIZES: Final = ((224, 224), (224, 200), (224, 184))
+"""Sizes phantoms are drawn at for training: the detector's usual aspect ratios."""
+PIXELS_PER_DEGREE: Final = 1 / 26
+"""Of a simulated reading, as a share of the image height: 430 mm of chest shown 30 cm high and read from 65 cm."""
+TASKS: Final = ("report", "vqa", "fvp", "gtm")
+
+
+@dataclass
+class Record:
+    """One reading, ready to train on.
+
+    Attributes
+    ----------
+    image
+        float16 [rows, columns], 0–1, as the processor prepared it.
+    heat, known
+        Gaze-heat target [findings, h, w] 0–1, and which findings' maps are known [findings].
+    examples
+        Task → its examples.
+    """
+
+    image: NDArray[np.float16]
+    heat: NDArray[np.float16]
+    known: NDArray[np.float32]
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+
+
+def simulated_visit(phantom: Phantom, *, seed: int, rate_hz: float = 50.0) -> tuple[Visit, Scanpath]:
+    """A phantom read by the simulated reader, sampled at `rate_hz` with 0.2° of noise. The truth is what is found."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, phantom.seed, phantom.index]))
+    path = inspect(
+        phantom.regions, phantom.findings, rng=rng, duration_s=float(rng.uniform(16, 26)), report=phantom.report
+    )
+    ppd = phantom.rows * PIXELS_PER_DEGREE
+    t, x, y = [], [], []
+    for k in range(len(path)):
+        n = max(2, round(path.duration_s[k] * rate_hz))
+        t.append(path.onset_s[k] + np.arange(n) / rate_hz)
+        x.append(path.x[k] + rng.normal(0, 0.2 * ppd, n))
+        y.append(path.y[k] + rng.normal(0, 0.2 * ppd, n))
+    times = np.maximum.accumulate(np.concatenate(t))
+    visit = Visit(
+        id=f"phantom-{phantom.seed}-{phantom.index}",
+        reader="simulated",
+        patient=f"phantom-{phantom.seed}-{phantom.index}",
+        study="phantoms",
+        image_file=f"images/phantom-{phantom.seed}-{phantom.index}.png",
+        rows=phantom.rows,
+        columns=phantom.columns,
+        t_s=times,
+        x=np.concatenate(x),
+        y=np.concatenate(y),
+        ppd_x=ppd,
+        ppd_y=ppd,
+        sentences=list(path.sentences),
+        labels=dict(phantom.labels),
+        boxes=[VisitBox(f.finding, f.side, f.box) for f in phantom.findings],
+    )
+    return visit, path
+
+
+def heat_target(
+    visit: Visit, findings: Sequence[str], shape: tuple[int, int], sigma: float
+) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+    """Gaze dwell for each finding that a sentence of the visit affirms; zero for those that are absent.
+
+    Parameters
+    ----------
+    visit
+        The reading.
+    findings
+        Channels, in order.
+    shape
+        Size of the maps.
+    sigma
+        SD of the Gaussian as a share of the image.
+
+    Returns
+    -------
+    tuple
+        Target [findings, h, w] 0–1 and known [findings]: a finding that is labelled but was never said, or said without
+        gaze, has no known map.
+    """
+    target = np.zeros((len(findings), *shape), np.float16)
+    known = np.ones(len(findings), np.float32)
+    said: dict[str, list[int]] = {}
+    for k, (text, _, _) in enumerate(visit.sentences):
+        for finding, mention in label_sentence(text).items():
+            if mention == "positive":
+                said.setdefault(finding, []).append(k)
+    for channel, finding in enumerate(findings):
+        present = finding in visit.labels or finding in said
+        if not present:
+            continue
+        maps = [sentence_map(visit, k, shape=shape, sigma=sigma) for k in said.get(finding, [])]
+        merged = np.max(maps, axis=0) if maps else np.zeros(shape)
+        if merged.max() <= 0:
+            known[channel] = 0
+        target[channel] = merged
+    return target, known
+
+
+def record_of(visit: Visit, pixels: NDArray[np.uint16], processor: Processor, findings: Sequence[str]) -> Record:
+    """Everything training needs of one visit."""
+    image = processor.prepare(pixels)
+    unit = processor.patch * processor.merge
+    cells = processor.config.heat_cells
+    shape = image.shape[0] // unit * cells, image.shape[1] // unit * cells
+    heat, known = heat_target(visit, findings, shape, processor.config.heat_sigma)
+    examples = {
+        "report": report.examples(visit),
+        "vqa": vqa.examples(visit),
+        "fvp": fvp.examples(visit),
+        "gtm": gtm.examples(visit),
+    }
+    return Record(image.astype(np.float16), heat, known, examples)
+
+
+class PhantomRecords:
+    """Phantoms of one series as records, drawn when asked for; the last `keep` stay in memory."""
+
+    def __init__(
+        self,
+        processor: Processor,
+        findings: Sequence[str],
+        *,
+        seed: int = TRAIN_SEED,
+        normal_share: float = 0.1,
+        keep: int = 8192,
+    ) -> None:
+        self.processor, self.findings, self.seed, self.normal_share, self.keep = (
+            processor,
+            findings,
+            seed,
+            normal_share,
+            keep,
+        )
+        self._kept: OrderedDict[int, Record] = OrderedDict()
+
+    def __getitem__(self, index: int) -> Record:
+        record = self._kept.get(index)
+        if record is None:
+            rng = np.random.default_rng(np.random.SeedSequence([self.seed, index, 5]))
+            phantom = make_phantom(
+                self.seed,
+                index,
+                SIZES[int(rng.integers(len(SIZES)))],
+                subtlety=float(rng.uniform(0.0, 0.6)),
+                normal_share=self.normal_share,
+            )
+            visit, _ = simulated_visit(phantom, seed=self.seed)
+            record = record_of(visit, phantom.pixels, self.processor, self.findings)
+            self._kept[index] = record
+            if len(self._kept) > self.keep:
+                self._kept.popitem(last=False)
+        return record
+
+
+class VisitRecords:
+    """Visits of a folder as records."""
+
+    def __init__(self, folder: Path, visits: Sequence[Visit], processor: Processor, findings: Sequence[str]) -> None:
+        self.folder, self.visits, self.processor, self.findings = folder, list(visits), processor, findings
+        self._kept: dict[int, Record] = {}
+
+    def __len__(self) -> int:
+        return len(self.visits)
+
+    def __getitem__(self, index: int) -> Record:
+        if index not in self._kept:
+            visit = self.visits[index]
+            pixels = read_image(visit.image_path(self.folder))
+            self._kept[index] = record_of(visit, pixels, self.processor, self.findings)
+            if len(self._kept) > 2048:
+                self._kept.pop(next(iter(self._kept)))
+        return self._kept[index]
+
+
+def augment(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Change exposure (gamma, contrast, brightness) and add noise; geometry stays, since gaze and boxes hang on it."""
+    out = np.clip(image, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.12)))
+    out = (out - 0.5) * np.float32(rng.uniform(0.88, 1.12)) + np.float32(0.5 + rng.normal(0, 0.03))
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.02))
+    return np.asarray(out + noise, np.float32)

@@ -1,0 +1,205 @@
+"""The two ways a GazeX is trained: the small one from nothing, and any one further on real visits."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from gazex.calibration import calibrate
+from gazex.findings import PHANTOM_FINDINGS
+from gazex.model.network import GazeXNetwork, build_small, load_network, weights_sha256
+from gazex.model.tokenizer import train_tokenizer
+from gazex.phantoms import TRAIN_SEED, make_phantom
+from gazex.schema import read_visits
+from gazex.tasks import fvp, gtm, report, vqa
+from gazex.train.data import PhantomRecords, Record, VisitRecords, simulated_visit
+from gazex.train.stages import Stage, retrain_stages, small_stages
+from gazex.train.trainer import Progress, RunState, TrainError, train
+
+log = logging.getLogger(__name__)
+REPLAY: Final = 0.4
+"""Share of base phantoms in a retraining batch (30–50 % keeps few visits from wrecking what was learnt)."""
+REPLAY_POOL: Final = 240
+CORPUS_CASES: Final = 300
+
+
+class PhantomSource:
+    """The first `pool` phantoms of the training series, drawn at random."""
+
+    def __init__(self, records: PhantomRecords, pool: int) -> None:
+        self.records, self.pool = records, pool
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[Record]:
+        return [self.records[int(i)] for i in rng.integers(self.pool, size=count)]
+
+
+class ReplaySource:
+    """Visits mixed with phantoms. With few visits more of a batch is replay: none is seen over twice a step."""
+
+    def __init__(self, visits: VisitRecords, replay: PhantomSource, share: float = REPLAY) -> None:
+        self.visits, self.replay, self.share = visits, replay, share
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[Record]:
+        real = min(count - round(self.share * count), 2 * len(self.visits))
+        chosen = [self.visits[int(i)] for i in rng.integers(len(self.visits), size=real)]
+        return chosen + self.replay.draw(count - real, rng)
+
+
+def small_tokenizer() -> Any:
+    """Tokenizer of the small model, trained on prompts, targets and reports of the first training phantoms."""
+    corpus: list[str] = [
+        report.PROMPT,
+        report.PROMPT_BOXES,
+        gtm.PROMPT,
+        *(vqa.prompt(f) for f in PHANTOM_FINDINGS),
+    ] * 20
+    for index in range(CORPUS_CASES):
+        visit, _ = simulated_visit(make_phantom(TRAIN_SEED, index, (32, 32)), seed=TRAIN_SEED)
+        for example in (*report.examples(visit), *gtm.examples(visit), *fvp.examples(visit)):
+            corpus += [example.prompt, example.target]
+    return train_tokenizer(corpus)
+
+
+def train_small(
+    out: Path, *, seed: int = 1, stages: Sequence[Stage] | None = None, pool: int = 2500, calibration_cases: int = 300
+) -> Path:
+    """Train the small GazeX from nothing and write its folder.
+
+    Parameters
+    ----------
+    out
+        Folder of the model; created. Progress and checkpoint lie in `out/run` until the end and are then removed, so a
+        killed run goes on where it was.
+    seed
+        Of weights, data order and augmentation.
+    stages
+        Default `small_stages()`.
+    pool
+        Number of training phantoms.
+    calibration_cases
+        Phantoms of the calibration series on which probabilities and boxes are calibrated.
+    """
+    started, cpu = time.monotonic(), time.process_time()
+    stages = list(stages if stages is not None else small_stages())
+    network = build_small(small_tokenizer(), seed=seed)
+    records = PhantomRecords(network.processor, network.config.heat_findings)
+    state = train(network, PhantomSource(records, pool), stages, out / "run", seed=seed, resume=True)
+    if not state.finished:
+        raise TrainError(
+            f"Training was stopped at step {state.step} of {state.total}; run the same command again to go on."
+        )
+    network.save(out, half=True)
+    network = load_network(out)  # calibrate what was stored, rounding included
+    calibration = calibrate(network, cases=calibration_cases)
+    (out / "calibration.json").write_text(json.dumps(calibration.to_dict(), indent=1) + "\n", encoding="utf-8")
+    card = {
+        "name": "GazeX small",
+        "command": f"python -m gazex train-small --out DIR --seed {seed}",
+        "seed": seed,
+        "date": datetime.now(UTC).date().isoformat(),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "phantoms": pool,
+        "stages": [s.to_dict() for s in stages],
+        "final_loss": round(state.loss, 4),
+        "wall_s": round(time.monotonic() - started, 1),
+        "cpu_s": round(time.process_time() - cpu, 1),
+        **environment(),
+    }
+    (out / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    for name in ("checkpoint.pt", "progress.jsonl"):
+        (out / "run" / name).unlink(missing_ok=True)
+    (out / "run").rmdir()
+    return out
+
+
+def retrain(
+    visits_folder: Path,
+    init: str,
+    out: Path,
+    *,
+    steps: int,
+    seed: int = 0,
+    resume: bool = False,
+    calibration_cases: int = 120,
+) -> RunState:
+    """Train a model further on real visits, mixed with replayed phantoms.
+
+    Parameters
+    ----------
+    visits_folder
+        As written by `gazex.schema.write_visits`; one visit is enough.
+    init
+        "small", a GazeX folder, a Qwen2-VL folder or a hub id.
+    out
+        Folder of the run: `progress.jsonl`, `checkpoint.pt`, and `model/` once finished.
+    steps, seed
+        Optimizer steps; seed of data order and augmentation.
+    resume
+        Go on from the checkpoint in `out`.
+    calibration_cases
+        Phantoms on which the new model's probabilities are calibrated.
+
+    Raises
+    ------
+    SchemaError, ModelError, TrainError
+        Visits, model or run folder are not usable; one sentence says why.
+    """
+    if steps < 1:
+        raise TrainError(f"--steps is {steps}; give 1 or more.")
+    visits = read_visits(visits_folder)
+    if not visits:
+        raise TrainError(f"There is no visit in {visits_folder} to train on.")
+    if not any(v.sentences for v in visits):
+        raise TrainError(f"No visit in {visits_folder} has a sentence to learn from.")
+    started = time.monotonic()
+    network = load_network(init, trainable=True)
+    findings = network.config.heat_findings
+    replay = PhantomSource(PhantomRecords(network.processor, findings), REPLAY_POOL)
+    records = VisitRecords(visits_folder, visits, network.processor, findings)
+    state = train(network, ReplaySource(records, replay), retrain_stages(steps), out, seed=seed, resume=resume)
+    if not state.finished:
+        return state
+    progress = Progress(out, steps, elapsed_before=time.monotonic() - started, every_s=1.0)
+    model = out / "model"
+    network.save(model)
+    calibration = calibrate(
+        network,
+        cases=calibration_cases,
+        tick=lambda done, of: progress.write(steps, state.loss, 0.0, phase="calibrating", done=done, of=of),
+    )
+    (model / "calibration.json").write_text(json.dumps(calibration.to_dict(), indent=1) + "\n", encoding="utf-8")
+    card = {
+        "name": "GazeX",
+        "init": init,
+        "init_sha256": weights_sha256(init),
+        "visits": len(visits),
+        "readers": len({v.reader for v in visits}),
+        "replay_share": REPLAY,
+        "steps": steps,
+        "seed": seed,
+        "date": datetime.now(UTC).date().isoformat(),
+        "final_loss": round(state.loss, 4),
+        "stages": [s.to_dict() for s in retrain_stages(steps)],
+        **environment(),
+    }
+    (model / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    return state
+
+
+def environment() -> dict[str, Any]:
+    """Versions a result depends on."""
+    names = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pillow", "safetensors", "peft")
+    return {"python": platform.python_version(), "libraries": {n: version(n) for n in names}}
+
+
+def parameters_of(network: GazeXNetwork) -> int:
+    return sum(p.numel() for p in network.parameters())
