@@ -33,7 +33,8 @@ class Job(Leased):
         constraints = [
             *Leased.Meta.constraints,
             models.CheckConstraint(
-                condition=~Q(kind="answer") | (Q(version__isnull=False) & Q(image__isnull=False)), name="answer_has_case"
+                condition=~Q(kind="answer") | (Q(version__isnull=False) & Q(image__isnull=False)),
+                name="answer_has_case",
             ),
             models.CheckConstraint(
                 condition=~Q(kind="precompute") | (Q(version__isnull=False) & Q(study__isnull=False)),

@@ -11,8 +11,8 @@ from study.models import UuidModel
 class Leased(UuidModel):
     """Work that a worker holds for a while: the row is the truth, the queue's message only a wake-up.
 
-    Only `training.services.leases` moves it: queued -> running -> succeeded | failed | cancelled, and back to queued when
-    a person resumes it. A worker owns a running row while it carries that worker's token and the lease has not expired.
+    Only `training.services.leases` moves it: queued -> running -> succeeded | failed | cancelled, and back to queued
+    when a person resumes it. A worker owns a running row while it carries that worker's token and the lease lasts.
     """
 
     class State(models.TextChoices):

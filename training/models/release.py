@@ -12,8 +12,8 @@ from study.models import InsertOnly, Read, UuidModel
 class DatasetRelease(UuidModel, InsertOnly):
     """A frozen list of reads and the visits exported from them, under one hash.
 
-    `sha256` is that of the canonical manifest, which names every read with its inputs' hashes and every exported file with
-    its own; the files lie in `path` under GAZEROOM_DATA and can be rebuilt from the raw recordings.
+    `sha256` is that of the canonical manifest, which names every read with its inputs' hashes and every exported file
+    with its own; the files lie in `path` under GAZEROOM_DATA and can be rebuilt from the raw recordings.
     """
 
     name = models.CharField(max_length=80, unique=True)

@@ -55,7 +55,9 @@ class TrainingStep(InsertOnly):
 
     class Meta:
         ordering = ["attempt", "step"]
-        constraints = [models.UniqueConstraint(fields=["run", "attempt", "step"], name="one_point_per_attempt_and_step")]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "attempt", "step"], name="one_point_per_attempt_and_step")
+        ]
 
     def __str__(self) -> str:
         return f"{self.step}: {self.loss:.4f}"

@@ -31,7 +31,9 @@ class ModelVersion(UuidModel):
         ordering = ["-created_at"]
         constraints = [
             models.CheckConstraint(condition=~Q(weights_sha256=""), name="version_hashed"),
-            models.CheckConstraint(condition=Q(run__isnull=True) | Q(base__isnull=False), name="trained_version_has_base"),
+            models.CheckConstraint(
+                condition=Q(run__isnull=True) | Q(base__isnull=False), name="trained_version_has_base"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from .roles import researcher_studies
 
 
 def guarded_patients() -> QuerySet[Patient]:
-    """Patients of a comparison that is not yet unblinded, drafts included: what is learnt of them would leak into it."""
+    """Patients of a comparison that is not yet unblinded, drafts included: what is learnt of them would leak."""
     blinded = StudyCase.objects.filter(protocol__study__kind=Study.Kind.COMPARISON).exclude(
         protocol__study__state=Study.State.UNBLINDED
     )
@@ -25,8 +25,8 @@ def eligible_reads(user: Any) -> QuerySet[Read]:
     """The reads this researcher may put in a release.
 
     A read is eligible when it is submitted (and so neither open nor invalidated), its reader consented to the recording
-    and has not withdrawn, its gaze was processed into a GazeTrack, it was made without assistance (a model must not learn
-    from what it suggested), it belongs to a collection or to a comparison that is unblinded, and its patient is in no
+    and has not withdrawn, its gaze was processed into a GazeTrack, it was made without assistance (a model must not
+    learn from what it suggested), it belongs to a collection or to an unblinded comparison, and its patient is in no
     comparison that is not yet unblinded.
     """
     study = "assignment__enrolment__study"
@@ -40,7 +40,9 @@ def eligible_reads(user: Any) -> QuerySet[Read]:
         .filter(assignment__enrolment__consented_at__isnull=False, assignment__enrolment__withdrawn_at__isnull=True)
         .filter(assignment__arm__assistance=Arm.Assistance.NONE)
         .filter(~Exists(AssistanceReveal.objects.filter(read=OuterRef("pk"))))
-        .filter(Exists(GazeTrack.objects.filter(recording__read=OuterRef("pk"), recording__state=Recording.State.PROCESSED)))
+        .filter(
+            Exists(GazeTrack.objects.filter(recording__read=OuterRef("pk"), recording__state=Recording.State.PROCESSED))
+        )
         .exclude(assignment__case__patient__in=guarded_patients())
         .order_by("submitted_at", "pk")
     )

@@ -1,0 +1,42 @@
+"""What this room says when `study` asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+
+from study.models import Patient, Study
+from study.queries.studies import protocol_of
+from study.registries import Refusal
+from training.models import ModelVersion
+from training.queries import ancestor_releases, is_researcher, patients_of_release
+
+
+def refuse_leaks(study: Study, target_state: str) -> Refusal | None:
+    """A comparison opens only if no release that its model or an ancestor learnt from holds one of its patients.
+
+    A model that is no ModelVersion was not trained here, so no release of ours can be in it. That each case has a valid
+    output of the model is `study.services.studies`' own check.
+    """
+    if target_state != Study.State.OPEN or study.kind != Study.Kind.COMPARISON:
+        return None
+    protocol = protocol_of(study)
+    version = ModelVersion.objects.filter(weights_sha256=protocol.body.get("model_sha256") or "").first()
+    if version is None:
+        return None
+    releases = list(ancestor_releases(version))
+    patients = Patient.objects.filter(cases__study_cases__protocol=protocol)
+    seen = patients.filter(pk__in=patients_of_release(*releases)).distinct()
+    if not seen.exists():
+        return None
+    names = ", ".join(f"“{release}”" for release in releases)
+    return Refusal(
+        f"{version} has learnt from {seen.count()} of {patients.distinct().count()} patients of {study} "
+        f"(release {names}); choose other cases or another model.",
+        reverse("training:model", args=[version.pk]),
+    )
+
+
+def navigation(user: Any) -> list[tuple[str, str]]:
+    return [("GazeX", reverse("training:dashboard"))] if is_researcher(user) else []
