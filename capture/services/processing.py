@@ -176,7 +176,7 @@ def _build(recording: Recording, image: Image) -> tuple[Track, clocks.ClockFit]:
     if not len(records):
         raise Unprocessable("No viewport state arrived for this read, so gaze has no image under it.")
     try:
-        times, clock = _state_times(records, exchanges)
+        times, clock = state_times(records, exchanges)
         states = ViewportStates.from_records(
             records, times, rows=image.rows, columns=image.columns, display=Display.from_dict(display)
         )
@@ -212,7 +212,7 @@ def _samples(recording: Recording) -> tuple[Floats, dict[str, Any]]:
     return samples, display
 
 
-def _state_times(records: list[dict[str, Any]], exchanges: Floats) -> tuple[Floats, clocks.ClockFit]:
+def state_times(records: list[dict[str, Any]], exchanges: Floats) -> tuple[Floats, clocks.ClockFit]:
     """LSL time of each state [M], and the fit of the last clock.
 
     A page loaded again keeps the first page's time origin. Where a browser has forgotten it, time starts anew: then

@@ -1,0 +1,69 @@
+"""What a replay is drawn from: a track's samples, fixations, states and sentences as JSON values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from capture.gaze.track import GazeTrack as Track
+from capture.models import GazeTrack, Recording
+from study.models import Study, User
+
+from . import ingest, processing, store, tracks
+
+#: More than the eye can follow in a replay; the track itself keeps every sample.
+RATE_HZ = 120.0
+
+
+def shows_answers(recording: Recording, user: User) -> bool:
+    """Whether this person may read the report beside the gaze.
+
+    Answers of a comparison are hidden until it is unblinded, except one's own.
+    """
+    assert recording.read is not None
+    enrolment = recording.read.assignment.enrolment
+    study = enrolment.study
+    return study.kind == Study.Kind.COLLECTION or study.state == Study.State.UNBLINDED or enrolment.user_id == user.pk
+
+
+def replay(row: GazeTrack, *, answers: bool) -> dict[str, Any]:
+    """The replay's data, times in seconds of recording time, positions in image pixels, null where there is no gaze."""
+    track = tracks.load(row)
+    step = max(1, round((track.meta["rate_hz"] or RATE_HZ) / RATE_HZ))
+    gone = ~(np.isfinite(track.x) & np.isfinite(track.y))
+    states = _states(row.recording, track)
+    sentences = [{"text": u.text, "start": round(u.start_s, 3), "end": round(u.end_s, 3)} for u in row.utterances.all()]
+    return {
+        "t": np.round(track.t[::step], 4).tolist(),
+        "x": _nullable(track.x, gone, step),
+        "y": _nullable(track.y, gone, step),
+        "fixations": [
+            {
+                "x": round(float(x), 1),
+                "y": round(float(y), 1),
+                "onset": round(float(t), 4),
+                "duration": round(float(d), 4),
+            }
+            for x, y, t, d in zip(
+                track.fixations.x, track.fixations.y, track.fixations.onset, track.fixations.duration, strict=True
+            )
+        ],
+        "states": states,
+        "sentences": sentences if answers else [],
+        "duration": round(float(track.t[-1]), 3),
+    }
+
+
+def _nullable(values: Any, gone: Any, step: int) -> list[float | None]:
+    return [None if lost else round(float(v), 1) for v, lost in zip(values[::step], gone[::step], strict=True)]
+
+
+def _states(recording: Recording, track: Track) -> list[dict[str, Any]]:
+    records = store.read_journal(ingest.journal_path(recording, "states"))
+    exchanges = store.read_journal(ingest.journal_path(recording, "clock"))
+    times, _ = processing.state_times(records, np.array(exchanges, dtype=np.float64).reshape(-1, 4))
+    return [
+        {"t": round(float(t), 4), "a": r["a"], "rect": r["rect"], "view": r["view"], "visible": r["visible"]}
+        for t, r in sorted(zip(times - track.origin_lsl, records, strict=True), key=lambda pair: pair[0])
+    ]

@@ -1,0 +1,289 @@
+/**
+ * The station check. The points are places on the DISPLAY (0 to 1); the page finds where they are in its window, tells
+ * the agent (a simulated eye looks where the agent says), collects what the tracker sees, and lets the server judge.
+ */
+
+import { connectAgent } from "../study/viewer/agent-client.js";
+
+const SETTLE_MS = 600;
+const COLLECT_S = 0.7;
+/** The target's own radius: a point nearer to the edge than this would be cut off. */
+const MARGIN = 10;
+
+const $ = (id) => document.getElementById(id);
+const config = JSON.parse($("station-config").textContent);
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+
+let agent = null;
+let running = false;
+let stopped = false;
+/** Screen minus client position of the last pointer event: where the window is, when it is not full screen. */
+let pointer = null;
+
+window.addEventListener("pointermove", learn, { passive: true });
+window.addEventListener("pointerdown", learn, { passive: true });
+function learn(event) {
+  if (!event.isTrusted) return;
+  pointer = {
+    windowX: window.screenX, windowY: window.screenY,
+    dx: event.screenX - event.clientX - window.screenX, dy: event.screenY - event.clientY - window.screenY,
+  };
+}
+
+/** Where the viewport's top left corner lies on the display, CSS pixels. */
+function origin() {
+  if (document.fullscreenElement) return [0, 0];
+  if (pointer && pointer.windowX === window.screenX && pointer.windowY === window.screenY) {
+    return [window.screenX + pointer.dx, window.screenY + pointer.dy];
+  }
+  const border = Math.max(0, (window.outerWidth - window.innerWidth) / 2);
+  return [window.screenX + border, window.screenY + Math.max(0, window.outerHeight - window.innerHeight - border)];
+}
+
+/** A place on the display as CSS pixels of the window. */
+function place([x, y]) {
+  const [left, top] = origin();
+  const ratio = window.devicePixelRatio;
+  const { width_px: width, height_px: height } = agent.welcome.display;
+  return [(x * width) / ratio - left, (y * height) / ratio - top];
+}
+
+function inWindow([x, y]) {
+  return x >= MARGIN && y >= MARGIN && x <= window.innerWidth - MARGIN && y <= window.innerHeight - MARGIN;
+}
+
+function check(name, state, sentence) {
+  const item = document.querySelector(`[data-check="${name}"]`);
+  item.dataset.state = state;
+  item.querySelector("span").textContent = sentence;
+}
+
+function checkWindow() {
+  if (!agent) return;
+  const zoom = window.visualViewport?.scale ?? 1;
+  if (Math.abs(zoom - 1) > 1e-3) {
+    check("window", "bad", "the page is magnified by pinch zoom: set it back to 1");
+    return;
+  }
+  const hidden = [...config.calibration, ...config.validation].filter((point) => !inWindow(place(point))).length;
+  if (hidden === 0) check("window", "ok", "every point lies inside the window");
+  else if (document.fullscreenEnabled) {
+    check("window", "warn", `${hidden} of 10 points lie outside this window; the page goes full screen when you start`);
+  } else {
+    check("window", "bad", `${hidden} of 10 points lie outside this window: make the browser full screen (F11)`);
+  }
+}
+
+async function connect() {
+  $("reconnect").hidden = true;
+  $("start").disabled = true;
+  check("agent", "wait", "connecting…");
+  try {
+    agent = await connectAgent({ url: config.agent, key: config.agentKey });
+  } catch (error) {
+    agent = null;
+    check("agent", "bad", error.message);
+    $("reconnect").hidden = false;
+    return;
+  }
+  check("agent", "ok", "connected");
+  agent.onClosed = (sentence) => {
+    check("agent", "bad", sentence);
+    $("start").disabled = true;
+    $("reconnect").hidden = false;
+    stopped = true;
+  };
+  agent.onWelcome = welcome;
+  welcome();
+}
+
+function welcome() {
+  $("reconnect").hidden = true;
+  check("agent", "ok", "connected");
+  const { tracker, display } = agent.welcome;
+  const found = tracker.found === true;
+  check("tracker", found ? "ok" : "bad", found
+    ? `${tracker.name ?? "found"}${tracker.rate_hz ? `, ${Math.round(tracker.rate_hz)} Hz` : ""}`
+    : "none found: connect it and switch it on");
+  const known = display && ["width_px", "height_px", "width_mm", "height_mm", "distance_mm"].every((key) => display[key] > 0);
+  const [width, height] = [window.screen.width, window.screen.height].map((css) => Math.round(css * window.devicePixelRatio));
+  // Fractional ratios round: two device pixels are the same display.
+  const same = known && Math.abs(display.width_px - width) <= 2 && Math.abs(display.height_px - height) <= 2;
+  if (!known) check("display", "bad", "the agent does not know the display's size: set it at the station");
+  else if (!same) {
+    check("display", "bad", `the tracker's display has ${display.width_px} × ${display.height_px} pixels, this one ${width} × ${height}: move the browser to the tracked display`);
+  } else {
+    check("display", "ok", `${display.width_px} × ${display.height_px} pixels, ${Math.round(display.width_mm)} × ${Math.round(display.height_mm)} mm, read from ${Math.round(display.distance_mm)} mm`);
+  }
+  if (known) checkWindow();
+  $("start").disabled = !(found && same);
+  $("start").dataset.ready = String(found && same);
+}
+
+/** Show each point in turn; answers what was measured at each. */
+async function look(points) {
+  const target = $("target");
+  const out = [];
+  for (const point of points) {
+    const [x, y] = place(point);
+    if (!inWindow([x, y])) {
+      throw new Error("A point lies outside this window: the window must be full screen. Press Full screen, then start again.");
+    }
+    target.style.transform = `translate(${x}px, ${y}px)`;
+    target.hidden = false;
+    target.classList.remove("taking", "shrink");
+    await frame();
+    target.classList.add("shrink");
+    agent.stimulus({ kind: "target", x: point[0], y: point[1] });
+    await wait(SETTLE_MS);
+    target.classList.add("taking");
+    const samples = await agent.collect(COLLECT_S);
+    if (stopped) throw new Error("The calibration was stopped. Start it again when you are ready.");
+    out.push({ x: point[0], y: point[1], ...pick(samples) });
+  }
+  target.hidden = true;
+  return out;
+}
+
+function pick({ t, left, right, valid_left, valid_right }) {
+  return { t, left, right, valid_left, valid_right };
+}
+
+async function say(sentence, ms) {
+  $("stage-text").textContent = sentence;
+  await wait(ms);
+  $("stage-text").textContent = "";
+}
+
+async function start() {
+  if (running || !agent) return;
+  running = true;
+  stopped = false;
+  $("stage").hidden = false;
+  try {
+    if (!document.fullscreenElement && document.fullscreenEnabled) {
+      await $("stage").requestFullscreen().catch(() => {});
+      await wait(250);
+    }
+    await say("Look at the middle of each point.", 1200);
+    const calibration = await look(config.calibration);
+    await say("Five more points to check it.", 1000);
+    const validation = await look(config.validation);
+    agent.stimulus({ kind: "blank" });
+    $("stage-text").textContent = "Measuring…";
+    await judge({ display: agent.welcome.display, tracker: agent.welcome.tracker, calibration, validation });
+  } catch (error) {
+    agent?.stimulus({ kind: "blank" });
+    show({ passed: false, sentence: error.message, points: [] });
+  } finally {
+    $("stage-text").textContent = "";
+    $("target").hidden = true;
+    $("stage").hidden = true;
+    running = false;
+    if (document.fullscreenElement) await document.exitFullscreen().catch(() => {});
+  }
+}
+
+async function judge(measured) {
+  const response = await fetch(config.post, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-CSRFToken": config.csrfToken },
+    body: JSON.stringify({ enrolment: config.enrolment, ...measured }),
+  });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
+  show(answer);
+}
+
+const degrees = (value) => (value == null ? "–" : `${value.toFixed(2)}°`);
+const percent = (value) => (value == null ? "–" : `${Math.round(100 * value)} %`);
+
+function show(result) {
+  const measured = result.points.length > 0;
+  $("result").hidden = false;
+  $("result").dataset.passed = String(result.passed);
+  $("sentence").textContent = result.sentence;
+  $("sentence").className = result.passed ? "note ok" : "note bad";
+  $("continue").hidden = !result.passed;
+  $("points").hidden = $("map").hidden = !measured;
+  if (measured) {
+    $("points").tBodies[0].replaceChildren(...result.points.map((point, i) => row(
+      `${i + 1}`, point.accuracy_deg, point.rms_s2s_deg, point.data_loss, result,
+    )));
+    $("points").tFoot.replaceChildren(row("All", result.accuracyDeg, result.precisionRmsDeg, result.dataLoss, result));
+    $("map").replaceChildren(map(result));
+  }
+  $("result").scrollIntoView({ block: "nearest" });
+  (result.passed ? $("continue") : $("again")).focus({ preventScroll: true });
+}
+
+function row(name, accuracy, rms, loss, limits) {
+  const line = document.createElement("tr");
+  const head = document.createElement("th");
+  head.scope = "row";
+  head.textContent = name;
+  line.append(head);
+  const cells = [
+    [degrees(accuracy), accuracy == null || accuracy > limits.maxAccuracyDeg],
+    [degrees(rms), false],
+    [percent(loss), loss > limits.maxDataLoss],
+  ];
+  for (const [text, over] of cells) {
+    const cell = document.createElement("td");
+    cell.className = over ? "number over" : "number";
+    cell.textContent = text;
+    line.append(cell);
+  }
+  return line;
+}
+
+function svg(name, attributes, text) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+/** The display in small: each target, and where gaze was measured. */
+function map({ points, display, maxAccuracyDeg }) {
+  const width = 640;
+  const height = (width * display.height_mm) / display.width_mm;
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height.toFixed(1)}`, role: "img", "aria-label": "Each validation point and where gaze was measured" });
+  points.forEach((point, i) => {
+    const [x, y] = [point.x * width, point.y * height];
+    const group = svg("g", { class: point.accuracy_deg == null || point.accuracy_deg > maxAccuracyDeg ? "over" : "" });
+    group.append(svg("circle", { class: "target-ring", cx: x, cy: y, r: 12 }));
+    if (point.gaze_x != null) {
+      const [gx, gy] = [point.gaze_x * width, point.gaze_y * height];
+      group.append(svg("line", { class: "error-line", x1: x, y1: y, x2: gx, y2: gy }));
+      group.append(svg("circle", { class: "gaze-dot", cx: gx, cy: gy, r: 4 }));
+    }
+    group.append(svg("text", { x: x + 20, y: y + 7 }, `${i + 1}: ${degrees(point.accuracy_deg)}`));
+    drawing.append(group);
+  });
+  return drawing;
+}
+
+$("start").addEventListener("click", start);
+$("again").addEventListener("click", start);
+$("reconnect").addEventListener("click", () => {
+  agent?.close();
+  void connect();
+});
+$("fullscreen").addEventListener("click", () => {
+  if (document.fullscreenElement) void document.exitFullscreen();
+  else void document.documentElement.requestFullscreen().catch(() => {});
+});
+document.addEventListener("fullscreenchange", () => {
+  // Esc leaves full screen before it reaches the page.
+  if (running && !document.fullscreenElement) stopped = true;
+  $("fullscreen").textContent = document.fullscreenElement ? "Leave full screen" : "Full screen";
+  checkWindow();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && running) stopped = true;
+});
+window.addEventListener("resize", checkWindow);
+window.addEventListener("pagehide", () => agent?.close());
+void connect();

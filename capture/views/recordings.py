@@ -1,0 +1,132 @@
+"""Looking at recordings: the list, and one replayed over its image."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified, JsonResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from capture.models import Gap, Recording
+from capture.queries.recordings import recordings_visible_to
+from capture.services.replay import replay, shows_answers
+from study.models import Study
+from study.queries.reading import image_of
+from study.services import frames
+from study.services.errors import Refused
+from study.views.support import endpoint, page
+
+PAGE = 50
+
+
+@page
+@never_cache
+@require_safe
+def recording_list(request: HttpRequest) -> HttpResponse:
+    """The recordings this person may look at, newest first, of one study if it is named."""
+    visible = recordings_visible_to(request.user)
+    slug = request.GET.get("study", "")
+    studies = Study.objects.filter(enrolments__assignments__read__recording__in=visible).distinct()
+    chosen = studies.filter(slug=slug).first() if slug else None
+    if slug:
+        visible = visible.filter(read__assignment__enrolment__study__slug=slug)
+    rows = Paginator(visible.prefetch_related("tracks", "gaps"), PAGE).get_page(request.GET.get("page"))
+    for recording in rows:
+        recording.latest = next(iter(recording.tracks.all()), None)
+        recording.badge = BADGES[recording.state]
+        recording.reasons = recording.failure
+    return render(
+        request, "capture/recordings.html", {"rows": rows, "studies": studies, "chosen": chosen, "slug": slug}
+    )
+
+
+BADGES = {
+    Recording.State.WAITING: ("muted", "waiting for the tracker"),
+    Recording.State.RECORDING: ("warn", "recording"),
+    Recording.State.SEALED: ("warn", "complete, being processed"),
+    Recording.State.PROCESSED: ("ok", "ready"),
+    Recording.State.FAILED: ("bad", "no track"),
+}
+
+
+@page
+@never_cache
+@require_safe
+def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """One recording: the replay, and how good it is."""
+    recording = get_object_or_404(recordings_visible_to(request.user), pk=recording_id)
+    track = recording.tracks.first()
+    image = image_of(recording.read)
+    config = {
+        "frameUrl": reverse("capture:frame", args=[recording.pk]),
+        "rows": image.rows,
+        "columns": image.columns,
+        "rowSpacing": image.row_spacing_mm,
+        "columnSpacing": image.column_spacing_mm,
+        "max": image.max_value,
+        "invert": image.inverted,
+        "voi": image.voi_for_viewer(),
+        "trackUrl": reverse("capture:track", args=[recording.pk]),
+    }
+    gaps = list(recording.gaps.all())
+    context = {
+        "recording": recording,
+        "badge": BADGES[recording.state],
+        "enrolment": recording.read.assignment.enrolment,
+        "case": recording.read.assignment.case,
+        "track": track,
+        "config": config if track else None,
+        "loss": 100 * track.data_loss if track else None,
+        "duration": _duration(track),
+        "gaps": gaps,
+        "missing": sum(g.missing or 0 for g in gaps if g.kind == Gap.Kind.SAMPLES),
+        "segments": recording.segments.all(),
+        "answers": shows_answers(recording, request.user),
+    }
+    return render(request, "capture/recording.html", context)
+
+
+def _duration(track: Any) -> float | None:
+    rate = track.quality.get("rate_hz") if track else None
+    return track.samples / rate if rate else None
+
+
+@endpoint
+@never_cache
+@require_safe
+def track_json(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """The latest track as the replay reads it."""
+    recording = get_object_or_404(recordings_visible_to(request.user), pk=recording_id)
+    track = recording.tracks.first()
+    if track is None:
+        raise Refused("This recording has not been processed yet; look again in a minute.")
+    try:
+        return JsonResponse(replay(track, answers=shows_answers(recording, request.user)))
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+@endpoint
+@require_safe
+def frame(request: HttpRequest, recording_id: UUID) -> HttpResponse:
+    """The stored frame of the recording's image, for those who may look at the recording."""
+    recording = get_object_or_404(recordings_visible_to(request.user), pk=recording_id)
+    image = image_of(recording.read)
+    etag = f'"{image.frame_sha256}"'
+    if request.headers.get("If-None-Match") == etag:
+        response: HttpResponse = HttpResponseNotModified()
+    elif "zstd" in [item.split(";")[0].strip() for item in request.headers.get("Accept-Encoding", "").split(",")]:
+        response = HttpResponse(frames.compressed(image), content_type="application/octet-stream")
+        response["Content-Encoding"] = "zstd"
+    else:
+        response = HttpResponse(frames.plain(image), content_type="application/octet-stream")
+    response["ETag"] = etag
+    # Permission may end, so the browser asks each time; an unchanged frame costs it no bytes.
+    response["Cache-Control"] = "private, no-cache"
+    response["Vary"] = "Accept-Encoding, Cookie"
+    return response
