@@ -55,13 +55,13 @@ def plan(protocol_body: Mapping[str, Any], readers: Iterable[str], cases: Iterab
     if periods != len(arms):
         raise ValueError(f"A crossover of {len(arms)} arms has {len(arms)} periods, not {periods}.")
     k = len(arms)
-    reader_group = {reader: i % k for i, reader in enumerate(_shuffled(readers, seed, "readers"))}
-    case_group = {case: j % k for j, case in enumerate(_shuffled(cases, seed, "cases"))}
+    reader_group = {reader: i % k for i, reader in enumerate(shuffled(readers, seed, "readers"))}
+    case_group = {case: j % k for j, case in enumerate(shuffled(cases, seed, "cases"))}
     return [
         Line(reader, period, position, case, arms[(reader_group[reader] + case_group[case] + period - 1) % k])
         for reader in sorted(readers)
         for period in range(1, periods + 1)
-        for position, case in enumerate(_shuffled(cases, seed, "order", reader, str(period)), start=1)
+        for position, case in enumerate(shuffled(cases, seed, "order", reader, str(period)), start=1)
     ]
 
 
@@ -72,7 +72,8 @@ def _distinct(what: str, names: Iterable[str]) -> list[str]:
     return names
 
 
-def _shuffled(names: Sequence[str], seed: int, *purpose: str) -> list[str]:
+def shuffled(names: Sequence[str], seed: int, *purpose: str) -> list[str]:
+    """The names in an order that looks random and depends on the seed, the purpose and the names alone."""
     return sorted(names, key=lambda name: (hashlib.sha256(canonical([seed, *purpose, name])).digest(), name))
 
 

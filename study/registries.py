@@ -56,3 +56,6 @@ study_links: Registry[Callable[..., list[tuple[str, str]]]] = Registry("study_li
 
 #: (user) -> list[(label, url)]: top-level navigation.
 navigation: Registry[Callable[..., list[tuple[str, str]]]] = Registry("navigation")
+
+#: (user) -> list[(label, weights sha256)]: the models a comparison can be made with.
+assisting_models: Registry[Callable[..., list[tuple[str, str]]]] = Registry("assisting_models")

@@ -64,7 +64,7 @@ def create_study(
     name = name.strip()
     if not 0 < len(name) <= 200:
         raise BadInput("A study needs a name of at most 200 characters.")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,49}", slug):
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,49}", slug) or slug == "new":
         raise BadInput(f"{slug!r} is no short name; use up to 50 lower-case letters, digits and hyphens.")
     if Study.objects.filter(slug=slug).exists():
         raise BadInput(f"There is a study called {slug} already; choose another short name.")

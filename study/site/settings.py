@@ -42,6 +42,7 @@ ALLOWED_HOSTS = env_str("ALLOWED_HOSTS", "localhost,127.0.0.1").split(",")
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS] if HTTPS else []
 
 INSTALLED_APPS = [
+    "study.apps.StudyConfig",  # before allauth, whose pages take this app's templates
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -52,7 +53,6 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "channels",
-    "study.apps.StudyConfig",
     "capture.apps.CaptureConfig",
     "training.apps.TrainingConfig",
     "analysis.apps.AnalysisConfig",
@@ -137,6 +137,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FILES = 200  # the page that imports cases says so
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

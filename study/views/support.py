@@ -1,0 +1,68 @@
+"""What the views share: refusals become pages or JSON with the right status, bodies become values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from study.services.errors import BadInput, Refused
+
+View = Callable[..., HttpResponse]
+
+
+def page(view: View) -> View:
+    """A page for people who are signed in; a refusal is a page with its sentence and its status."""
+
+    @login_required
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except Refused as refusal:
+            return render(request, "study/refused.html", {"refusal": refusal}, status=refusal.status)
+
+    return wrapped
+
+
+def endpoint(view: View) -> View:
+    """What the reading room's script speaks to: every answer that is not the wanted one is {"error": sentence}."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return JsonResponse({"error": "You are signed out; sign in again in another tab."}, status=401)
+        try:
+            return view(request, *args, **kwargs)
+        except Refused as refusal:
+            return JsonResponse({"error": refusal.sentence}, status=refusal.status)
+        except Http404:
+            return JsonResponse({"error": "There is no such read, or it is not yours."}, status=404)
+
+    return wrapped
+
+
+def json_body(request: HttpRequest) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises
+    ------
+    BadInput
+        Where it is not one.
+    """
+    try:
+        value = json.loads(request.body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadInput("The body is not JSON.") from error
+    if not isinstance(value, dict):
+        raise BadInput("The body is not a JSON object.")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
