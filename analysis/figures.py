@@ -61,7 +61,7 @@ def roc(numbers: Numbers, endpoint: Numbers) -> bytes:
     for key, name, colour, dashes in _arms_in_order(numbers):
         curves = endpoint["curves"][key]
         for own in curves["readers"].values():
-            axis.plot(own["fpr"], own["tpr"], color=colour, linewidth=0.6, alpha=0.35, linestyle=dashes)
+            axis.plot(own["fpr"], own["tpr"], color=colour, linewidth=0.8, alpha=0.45, linestyle=dashes)
         if curves["average"] is None:
             continue
         area = means.get(key)

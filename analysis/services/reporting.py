@@ -77,10 +77,9 @@ def endpoint_sentences(numbers: Numbers, endpoint: Numbers) -> list[str]:
         said.append(sentence)
         found = comparison["noninferiority"]
         if found is not None and found["p"] is not None:
-            verdict = "were shown" if found["shown"] else "were not shown"
+            verdict = "was shown" if found["shown"] else "was not shown"
             said.append(
-                f"{start} the readers {verdict} to be worse by less than the margin of {found['margin']:g} "
-                f"(one-sided {p_value(found['p'])})."
+                f"Non-inferiority with a margin of {found['margin']:g} {verdict} (one-sided {p_value(found['p'])})."
             )
     if not result["comparisons"]:
         said.append("There is one arm only; nothing can be compared.")
@@ -129,6 +128,18 @@ def endpoint_named(numbers: Numbers, key: str | None) -> Numbers | None:
     if key is None:
         return primary(numbers)
     return next((endpoint for endpoint in numbers["endpoints"] if endpoint["key"] == key), None)
+
+
+def deviations(numbers: Numbers) -> list[str]:
+    """What went otherwise than the protocol says, as far as the stored counts show it."""
+    said = []
+    for arm in numbers["arms"]:
+        shown, reads = numbers["shown"][arm["key"]]
+        if arm["assistance"] == "none" and shown:
+            said.append(f"GazeX was shown in {shown} of {reads} reads of the unassisted arm “{arm['name']}”.")
+        if arm["assistance"] == "concurrent" and shown < reads:
+            said.append(f"GazeX was shown in only {shown} of {reads} reads of the arm “{arm['name']}”.")
+    return said
 
 
 def summary_rows(numbers: Numbers) -> list[Numbers]:

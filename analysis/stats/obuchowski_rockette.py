@@ -169,7 +169,7 @@ def analyse(
     if readers < 2 and random != "cases":
         lone = (
             "not estimable, because there is one reader: how readers differ cannot be seen; "
-            "with random='cases' the conclusion holds for this reader alone"
+            "a conclusion for this reader alone would treat only the cases as random"
         )
 
     means = tuple(_mean(fom[i], blocks[i, :, i, :], random, alpha, lone) for i in range(treatments))

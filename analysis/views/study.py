@@ -87,10 +87,13 @@ def _result_context(request: HttpRequest, result: AnalysisResult) -> dict[str, A
             for comparison in (found["comparisons"] if found else [])
         ],
         "means": [
-            {**mean, "name": reporting.arm_names(numbers)[mean["treatment"]]}
+            {**mean, "name": arm["name"]}
+            for arm in numbers["arms"]
             for mean in (found["means"] if found else [])
+            if mean["treatment"] == arm["key"]
         ],
         "interval_name": reporting.percent(numbers["plan"]["alpha"]),
+        "deviations": reporting.deviations(numbers),
         "shown": [(reporting.arm_names(numbers)[key], *counts) for key, counts in numbers["shown"].items()],
         "has_flips": len(endpoint["changes"]) == 1,
         "models": [

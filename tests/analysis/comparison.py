@@ -13,7 +13,7 @@ import numpy as np
 from django.utils import timezone
 
 from analysis.services.planning import lock_default_plan
-from study.models import Arm, Assignment, Membership, Read, Response, Study, User
+from study.models import Arm, Assignment, AssistanceOutput, AssistanceReveal, Membership, Read, Response, Study, User
 from study.services import studies
 from tests.factories import make_case, make_study, make_user
 
@@ -42,7 +42,7 @@ def open_comparison(
     return study, coordinator
 
 
-def read_everything(study: Study, *, seed: int = 1, leave: int = 0) -> None:
+def read_everything(study: Study, *, seed: int = 1, leave: int = 0, hide_assistance: bool = False) -> None:
     """Submit every assignment but the last ``leave``, with answers and times of the reader model."""
     rng = np.random.default_rng(seed)
     start = timezone.now() - timedelta(days=2)
@@ -66,6 +66,12 @@ def read_everything(study: Study, *, seed: int = 1, leave: int = 0) -> None:
             confidence = int(np.clip(np.digitize(latent, [-0.5, 0.3, 0.9, 1.6]) + 1, 1, 5))
             responses.append(Response(read=read, finding=finding, confidence=confidence))
     Read.objects.bulk_create(reads)
+    outputs = {output.case_id: output for output in AssistanceOutput.objects.all()}
+    AssistanceReveal.objects.bulk_create(
+        AssistanceReveal(read=read, output=outputs[read.assignment.case_id])
+        for read in reads
+        if read.assignment.arm.assistance != Arm.Assistance.NONE and not hide_assistance
+    )
     Response.objects.bulk_create(responses)
 
 

@@ -15,7 +15,7 @@ from analysis.models import AnalysisResult, AnalysisRun
 from analysis.queries.readings import ReadingsError, completeness, endpoint_readings, readings, to_csv
 from analysis.services.analysing import ABANDONED_AFTER, analyse_study, fail, perform, request_run
 from analysis.services.planning import lock_default_plan
-from analysis.services.reporting import sentences
+from analysis.services.reporting import deviations, sentences
 from analysis.stats import analyze
 from analysis.stats.reading_time import reading_time
 from study.models import AuditEntry, InsertOnlyError, Study
@@ -124,6 +124,19 @@ def test_the_sentences_say_the_result_and_whether_readers_were_real() -> None:
     assert said[1].startswith("With GazeX the readers’ average AUC for any finding was 0.")
     assert f"difference {comparison['difference']:.3f} (95 % CI " in said[1].replace("−", "-")
     assert "ratio 0." in said[2]
+
+
+def test_assistance_that_was_not_shown_as_the_protocol_says_is_a_deviation() -> None:
+    study, coordinator = unblinded_comparison(readers=2, cases=6)
+    numbers = analyse_study(study=study, actor=coordinator).numbers
+    assert numbers["shown"] == {"unassisted": [0, 12], "gazex": [12, 12]} and deviations(numbers) == []
+    study, coordinator = open_comparison(readers=2, cases=6)
+    read_everything(study, hide_assistance=True)
+    study = studies.close_study(study=study, actor=coordinator)
+    lock_default_plan(study=study, actor=coordinator)
+    study = studies.unblind_study(study=study, actor=coordinator)
+    numbers = analyse_study(study=study, actor=coordinator).numbers
+    assert deviations(numbers) == ["GazeX was shown in only 0 of 12 reads of the arm “With GazeX”."]
 
 
 def test_changed_decisions_are_counted_per_reader() -> None:
