@@ -47,7 +47,7 @@ def examine(*, session: str | None, spool: Path, server: str | None) -> Iterator
 
 
 def _tracker(pylsl: Any) -> Iterator[Finding]:
-    found = pylsl.resolve_byprop("type", lsl.GAZE_TYPE, 1, 3.0)
+    found = pylsl.resolve_byprop("type", lsl.GAZE_TYPE, 1, 2.0)
     if not found:
         yield Finding("tracker", False, "no Gaze stream in this session: switch the tracker and its LSL program on.")
         return

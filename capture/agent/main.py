@@ -5,7 +5,10 @@
 ``doctor``    say what this station lacks
 ``key``       show this station's key (made on first use)
 
-Everything it needs is in `gazeroom[agent]`: no Django, no torch.
+Everything it needs is in `gazeroom[agent]`: no Django, no torch. To set up a station: install it, start the tracker's
+LSL program, copy the key the command shows to the station's page on the site, then keep
+``gazeroom-agent run --allow-origin https://the.site`` running. The way of a sample: tracker → LSL → this agent's spool
+(`spool`) → the server (`upload`), with the reading room's page in command (`pagesocket`).
 """
 
 from __future__ import annotations
@@ -74,6 +77,13 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--key-file", type=Path, help=f"with the station's key (default: ${KEY_VARIABLE} or its own file)")
     run.add_argument("--tracker", metavar="SOURCE_ID", help="which gaze stream, where there are several")
+    run.add_argument(
+        "--abandoned-after",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="end a recording that has had no page for so long (default 120)",
+    )
     run.add_argument("--lsl-session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
 
     simulate = commands.add_parser("simulate", help="be a simulated eye tracker with a simulated reader")
@@ -124,6 +134,7 @@ async def _run(arguments: argparse.Namespace) -> int:
             key=station_key(arguments.key_file),
             origins=arguments.allow_origin,
             tracker=arguments.tracker,
+            abandoned_s=arguments.abandoned_after,
         )
     except OSError as error:
         raise RuntimeError(f"The spool {arguments.spool} cannot be used ({error.strerror}): name another.") from error

@@ -241,6 +241,9 @@ class Epoch:
                 file = StreamFile(folder / f"{s}.gzr", int(s), epoch)
                 old.files[int(s)] = file
                 file.recover((lambda frame: finder.feed(frame.samples)) if int(s) == GAZE else None)
+        except SpoolError:
+            old.close()
+            raise
         except FrameError as error:
             old.close()
             raise SpoolError(f"{folder} is damaged: {error}") from error
@@ -303,12 +306,15 @@ class Spool:
                 f"Another agent uses the spool {root}: stop it, or give this one its own --spool."
             ) from None
 
+        # Listed before this agent records anything of its own.
+        self._left = sorted(marker.parent for marker in root.glob("*/*/recording.json"))
+
     def pending(self) -> list[Epoch]:
         """What earlier agents left, ready to be uploaded. What cannot be read is logged and left where it is."""
         found = []
-        for marker in sorted(self.root.glob("*/*/recording.json")):
+        for folder in self._left:
             try:
-                found.append(Epoch.reopen(marker.parent))
+                found.append(Epoch.reopen(folder))
             except SpoolError as error:
                 log.error("%s", error)
         return found

@@ -35,6 +35,8 @@ REFUSED_PAUSE_S = 900.0
 PATIENCE_S = 30.0
 #: The server reads everything again to verify the hash before it seals.
 SEAL_PATIENCE_S = 300.0
+#: Within this time the same rewind again is an echo: frames that were on their way when it was first asked for.
+ECHO_S = 0.5
 REFUSING_STATUS = {401, 403}
 REFUSING_CODES = {1008, 4401, 4403}
 
@@ -54,6 +56,7 @@ class _Stream:
     acked: int
     next: int
     rewound: tuple[int, float] = (-1, 0.0)
+    owed: int | None = None  # a rewind that was taken for an echo of one already obeyed
 
 
 @dataclass
@@ -271,6 +274,9 @@ class Uploader:
             waiting = any(stream.acked < stream.next for stream in streams.values())
             if total != acked or sent or not (waiting or said_end):
                 acked, progress = total, now
+            for stream in streams.values():
+                if stream.owed == stream.acked and now - progress > ECHO_S:  # it was no echo
+                    stream.next, stream.owed, sent = stream.acked, None, True
             if now - progress > (SEAL_PATIENCE_S if said_end else PATIENCE_S):
                 raise Lost("the server has stopped answering")
             complete = ended and all(streams[s].acked == file.frames for s, file in epoch.files.items())
@@ -325,9 +331,10 @@ class Uploader:
             return
         # Every frame that was on its way when one went missing asks for the same rewind: obey the first of them.
         now = time.monotonic()
-        if stream.rewound[0] == place and now - stream.rewound[1] < 0.5:
+        if stream.rewound[0] == place and now - stream.rewound[1] < ECHO_S:
+            stream.owed = place
             return
-        stream.rewound = (place, now)
+        stream.rewound, stream.owed = (place, now), None
         stream.acked = min(stream.acked, place)
         stream.next = min(stream.next, place)
 

@@ -172,6 +172,7 @@ class Ingest:
         self.token = "token"
         self.error: str | None = None  # the answer to begin, instead of resume
         self.withhold_seal = False
+        self.forgets: list[int] = []  # sequences of gaze frames that vanish on arrival, once each
         self.chaos: random.Random | None = None
         self._server: Server | None = None
 
@@ -226,6 +227,9 @@ class Ingest:
                     return
                 if self.chaos and self.chaos.random() < 0.02 and frames:
                     frames.pop()  # now the next one is too high, and a rewind is asked for
+                if frame.stream == 1 and frame.sequence in self.forgets:
+                    self.forgets.remove(frame.sequence)
+                    continue
                 if frame.sequence > len(frames):
                     self.rewinds += 1
                     await socket.send(json.dumps({"op": "rewind", "stream": frame.stream, "next": len(frames)}))

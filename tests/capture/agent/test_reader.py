@@ -105,16 +105,15 @@ def test_a_moved_image_is_followed_to_its_point_under_the_new_matrix() -> None:
     assert followed >= 6
 
 
-def test_an_image_that_keeps_moving_is_followed_within_half_a_second_or_so() -> None:
+def test_an_image_that_keeps_moving_is_followed_before_it_rests() -> None:
     session = Session(seed=1)
     session.view(FIT)
     session.run(3)
     for k in range(50):
         session.view([0.7, 0.0, 0.0, 0.7, 290.0 + 4 * k, 50.0], seq=k + 2)
         session.run(0.02)
-    moving = [onset for _, onset, _, _ in session.fixations if 3.1 < onset < 4.0]
-    saccades = np.flatnonzero(GEOMETRY.degrees(*np.diff(session.at(3.1, 4.0), axis=0).T) > 0.3)
-    assert len(moving) + len(saccades) >= 1
+    moves = GEOMETRY.degrees(*np.diff(session.at(3.1, 3.8), axis=0).T)
+    assert moves.max() > 0.3  # degrees in 4 ms: no drift is as fast
 
 
 def test_the_same_viewport_again_is_no_news() -> None:
@@ -138,7 +137,7 @@ def test_nothing_to_see_is_looked_at_about_the_centre() -> None:
     assert all(fixation.image is None for fixation, *_ in session.fixations)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     scale=st.floats(0.2, 6),
     angle=st.sampled_from([0.0, np.pi / 2, np.pi]),
@@ -154,7 +153,7 @@ def test_every_fixation_on_an_image_is_on_the_image_and_on_the_screen(
     sign = -1 if flip else 1
     session = Session(seed=seed)
     session.view([sign * c, sign * s, -s, c, x, y], rows=1200, columns=900)
-    session.run(3)
+    session.run(2)
     for fixation, onset, _, _ in session.fixations:
         if fixation.image is not None:
             assert fixation.view and fixation.view.shows(*fixation.image, GEOMETRY)

@@ -86,7 +86,7 @@ def test_a_blink_closes_both_eyes() -> None:
 def test_the_share_of_lost_samples_is_what_was_asked_for(loss: float) -> None:
     gaze = Gaze(GEOMETRY, 1000, np.random.default_rng(4), loss=loss, blinks=0)
     # In chunks, as live: bursts run over their ends.
-    valid = np.concatenate([gaze.sample((k * 20 + np.arange(20)) / 1000).valid_left for k in range(5000)])
+    valid = np.concatenate([gaze.sample((k * 50 + np.arange(50)) / 1000).valid_left for k in range(1500)])
     assert 1 - valid.mean() == pytest.approx(loss, rel=0.15)
 
 

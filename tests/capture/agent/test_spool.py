@@ -132,6 +132,7 @@ def test_what_a_dead_agent_left_is_read_up_to_its_last_good_frame(tmp_path: Path
     frames = epoch.files[1].frames
     digest = epoch.files[1].sha256
     # The agent is gone: no stop, no farewell; the kernel lets go of its locks.
+    first.recorder.close()
     epoch.close()
     first.spool.close()
     with (epoch.folder / "1.gzr").open("ab") as file:
@@ -155,6 +156,7 @@ def test_a_damaged_recording_is_left_alone_and_the_others_are_found(
         desk.recorder.stop(0)
         epoch.close()
         folders.append(epoch.folder)
+    desk.recorder.close()
     desk.spool.close()
     path = folders[0] / "1.gzr"
     data = bytearray(path.read_bytes())

@@ -96,7 +96,7 @@ async def test_the_simulated_eye_follows_the_viewport_through_zoom_and_pan(stati
     recording = (await page.start(NOWHERE))["recording"]
     for seq, matrix in views.items():
         await page.say("stimulus", kind="viewport", seq=seq, a=matrix, rows=1000, columns=1000)
-        await asyncio.sleep(2.2)
+        await asyncio.sleep(1.8)
     await page.stop()
     samples = spooled(station.spool, recording)
     bias = Bias.draw(np.random.default_rng(11), GEOMETRY, 1.0, 0.03)
@@ -166,6 +166,18 @@ async def test_a_tracker_that_dies_and_comes_back_leaves_a_gap_and_the_recording
     assert (gap["t0"], gap["t1"]) == (samples[at, 0], samples[at + 1, 0])
     assert (gap["after_frame"], gap["before_frame"]) == tuple(samples[at : at + 2, FRAME_NUMBER])
     assert gap["missing"] is None and gap["t1"] - gap["t0"] > 0.5
+
+
+async def test_a_recording_without_a_page_ends_by_itself(station: Station) -> None:
+    station.agent("--abandoned-after", "0.5")
+    station.simulator()
+    page = await station.page()
+    recording = (await page.start(NOWHERE))["recording"]
+    await page.close()
+    marker = next((station.spool / recording).glob("*/recording.json"))
+    await eventually(lambda: '"state": "ended"' in marker.read_text())
+    assert (await station.page()).welcome["recording"] is False
+    assert 40 < len(spooled(station.spool, recording)) < 600
 
 
 async def test_a_stopped_agent_ends_its_recording_and_is_gone_within_three_seconds(station: Station) -> None:

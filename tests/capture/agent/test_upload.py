@@ -98,17 +98,30 @@ async def test_killed_servers_torn_connections_and_lost_frames_change_nothing(
     assert len(ingest.sealed) == 1
 
 
+@pytest.mark.parametrize("times", [1, 3])
+async def test_frames_the_server_lost_are_sent_again_on_the_same_connection(
+    desk: Desk, ingest: Ingest, times: int
+) -> None:
+    ingest.forgets = [30] * times
+    epoch = desk.start(ingest)
+    desk.feed(1200)
+    desk.recorder.stop(0)
+    await eventually(lambda: not epoch.folder.exists())
+    assert np.array_equal(ingest.samples(RECORDING), gaze(0, 1200))
+    assert ingest.connections == 1 and ingest.rewinds > 0 and ingest.forgets == []
+
+
 async def test_a_server_that_comes_back_after_the_read_gets_it_all(desk: Desk, ingest: Ingest) -> None:
     await ingest.kill()
     epoch = desk.start(ingest)
-    for _ in range(50):
+    for _ in range(20):
         desk.feed(1200)
     desk.recorder.stop(0)
     await asyncio.sleep(0.3)
-    assert desk.uploader.pending_frames == epoch.files[1].frames + 50
+    assert desk.uploader.pending_frames == epoch.files[1].frames + 20
     await ingest.start()
     await eventually(lambda: not epoch.folder.exists())
-    assert np.array_equal(ingest.samples(RECORDING), gaze(0, 60_000))
+    assert np.array_equal(ingest.samples(RECORDING), gaze(0, 24_000))
     assert desk.uploader.pending_frames == 0
 
 
