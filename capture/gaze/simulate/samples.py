@@ -51,10 +51,14 @@ class Geometry:
 class Fixations(Protocol):
     """Fixations in display pixels; times in seconds. Arrays of one length, onsets ascending."""
 
-    x: Any
-    y: Any
-    onset_s: Any
-    duration_s: Any
+    @property
+    def x(self) -> Any: ...
+    @property
+    def y(self) -> Any: ...
+    @property
+    def onset_s(self) -> Any: ...
+    @property
+    def duration_s(self) -> Any: ...
 
 
 @dataclass(frozen=True)
