@@ -175,6 +175,8 @@ def _read(path: Path, names: Pseudonyms, fallback: str) -> Decoded:
     syntax = _transfer_syntax(path)
     ds = dcmread(path, specific_tags=_READ)
     big_endian = syntax == ExplicitVRBigEndian
+    if "PixelData" not in ds and not text(ds, "Modality"):
+        raise _without_pixels(ds, path)  # a compressed file that is cut off may lose every element in reading
     _check_kind(ds)
     if "PixelData" not in ds:
         raise _without_pixels(ds, path)

@@ -140,7 +140,7 @@ class _BoundedUpload(TemporaryFileUploadHandler):
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         self.left -= len(raw_data)
         if self.left < 0:
-            self.request.upload_is_too_large = True  # type: ignore[union-attr]
+            self.request.upload_is_too_large = True
             raise StopUpload(connection_reset=False)
         super().receive_data_chunk(raw_data, start)
 
@@ -202,7 +202,7 @@ def _under_their_names(files: list[UploadedFile], folder: Path) -> tuple[list[Pa
         if path.exists():
             twice.append(path.name)
             continue
-        Path(file.temporary_file_path()).rename(path)  # type: ignore[attr-defined]
+        Path(file.temporary_file_path()).rename(path)
         paths.append(path)
     return paths, twice
 

@@ -82,7 +82,7 @@ class Command(BaseCommand):
 
     def _imported(self, folder: Path, indices: range, options: dict[str, Any]) -> tuple[int, int]:
         files = [folder / _name(options["seed"], index) for index in indices]
-        report = import_paths(paths=files, actor=None, source=Case.Source.PHANTOM.value)
+        report = import_paths(paths=files, actor=None, source=str(Case.Source.PHANTOM))
         if report.refused:
             raise CommandError(report.refused[0][1])
         return len(report.imported), len(report.already_here)
@@ -92,7 +92,8 @@ class Command(BaseCommand):
 
     @staticmethod
     def _sentence(imported: int, already_here: int) -> str:
-        return f"{imported} phantoms imported" + (f", {already_here} already here." if already_here else ".")
+        phantoms = "phantom" if imported == 1 else "phantoms"
+        return f"{imported} {phantoms} imported" + (f", {already_here} already here." if already_here else ".")
 
 
 def _name(seed: int, index: int) -> str:
