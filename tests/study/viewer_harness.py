@@ -109,8 +109,12 @@ class Site:
         return f"{self.url}/read/1/"
 
     def events(self) -> list[dict[str, Any]]:
-        """Every event posted, in the order of arrival."""
-        return [event for path, body in self.posted if path.endswith("/events/") for event in body["events"]]
+        """The events as the server keeps them: each number once, whatever was sent again."""
+        kept: dict[int, dict[str, Any]] = {}
+        for path, body in list(self.posted):
+            for event in body["events"] if path.endswith("/events/") else []:
+                assert kept.setdefault(event["seq"], event) == event, "a number was given to two events"
+        return [kept[number] for number in sorted(kept)]
 
 
 def read_config(
@@ -232,7 +236,7 @@ class Sockets:
     async def _open(self, origin: str) -> None:
         self.agent = PageSocket(self.station, port=0, key="key", origins=[origin])
         await self.agent.start()
-        self._pages = await websockets.serve(self.log.serve, "127.0.0.1", 0)
+        self._pages = await websockets.serve(self.log.serve, "127.0.0.1", 0, close_timeout=0.5)
         self._status = asyncio.create_task(self._push())
 
     async def _push(self) -> None:
@@ -262,7 +266,11 @@ class Sockets:
         async def shut() -> None:
             self._status.cancel()
             self._pages.close()
+            await self._pages.wait_closed()
             await self.agent.close()
+            # What still runs for a page that is gone.
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.wait(others, timeout=2) if others else None
 
         with contextlib.suppress(Exception):
             asyncio.run_coroutine_threadsafe(shut(), self._loop).result(5)

@@ -32,6 +32,7 @@ export class Capture {
   #started = false;
   #trouble: string | null = "connecting to the station agent.";
   #serverTrouble: string | null = null;
+  #magnified: string | null = null;
   #ended = false;
   #shown: { seq: number; a: readonly number[] } | null = null;
   #size: { rows: number; columns: number };
@@ -51,6 +52,14 @@ export class Capture {
     const url = new URL(config.pageSocket, location.href);
     url.protocol = url.protocol.replace("http", "ws");
     this.#socket = new PageSocket(url.href, store, resumed.next, resumed.pending);
+    window.visualViewport?.addEventListener("resize", () => {
+      const magnified = refusal();
+      if (magnified === this.#magnified) return;
+      this.#magnified = magnified;
+      if (this.#started) this.onEvent("page_magnified", { scale: window.visualViewport?.scale ?? 1 });
+      else void this.#start();
+      this.#indicate();
+    });
     this.#socket.onTrouble = (sentence) => {
       this.#serverTrouble = sentence;
       this.#indicate();
@@ -182,8 +191,8 @@ export class Capture {
     if (!agent || this.#ended) return;
     const magnified = refusal();
     if (magnified) {
+      this.#magnified = magnified;
       this.#say(magnified);
-      window.visualViewport?.addEventListener("resize", () => void this.#start(), { once: true });
       return this.#settle(false);
     }
     if (!agent.welcome.tracker.found) {
@@ -233,7 +242,7 @@ export class Capture {
     } else if (this.#status && !this.#status.tracker) {
       this.onIndicator({ recording: false, sentence: "the eye tracker was disconnected." });
     } else {
-      const waiting = this.#serverTrouble ?? (pending > 50 ? `${pending} pieces wait on this computer to be sent.` : "");
+      const waiting = this.#magnified ?? this.#serverTrouble ?? (pending > 50 ? `${pending} pieces wait on this computer to be sent.` : "");
       this.onIndicator({ recording: true, sentence: waiting });
     }
   }

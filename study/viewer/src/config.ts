@@ -1,6 +1,7 @@
 /** What the server tells the reading room (`read-config`), and what this page keeps of a read until it is submitted. */
 
 import type { Display } from "./agent-protocol.ts";
+import type { ReadEvent } from "./events.ts";
 import type { TimedTextState } from "./sentences.ts";
 import type { ImageDescription } from "./viewport.ts";
 
@@ -41,6 +42,7 @@ export interface Mark {
 export interface Draft {
   origin: number;
   nextEvent: number;
+  pendingEvents: [number, ReadEvent][];
   confidence: Record<string, number>;
   marks: Mark[];
   report: TimedTextState;

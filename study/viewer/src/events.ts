@@ -3,7 +3,7 @@
 import { postJson, Refused } from "./http.ts";
 import { NumberedLog } from "./log.ts";
 
-interface Event {
+export interface ReadEvent {
   readonly kind: string;
   /** Browser milliseconds. */
   readonly t: number;
@@ -14,24 +14,34 @@ export class EventLog {
   readonly #url: string;
   readonly #csrf: string;
   readonly #time: () => number;
-  readonly #log: NumberedLog<Event>;
-  readonly #remember: (next: number) => void;
+  readonly #log: NumberedLog<ReadEvent>;
+  readonly #remember: (next: number, pending: [number, ReadEvent][]) => void;
   #busy: Promise<void> | null = null;
 
-  /** `next`: the first free number (after a reload the draft knows it); `remember` keeps it before anything is sent. */
-  constructor(options: { url: string; csrfToken: string; next: number; time: () => number; remember: (next: number) => void }) {
+  /**
+   * `next` and `pending`: the first free number and what was not acknowledged before a reload; `remember` keeps both
+   * before anything is sent.
+   */
+  constructor(options: {
+    url: string;
+    csrfToken: string;
+    next: number;
+    pending: readonly [number, ReadEvent][];
+    time: () => number;
+    remember: (next: number, pending: [number, ReadEvent][]) => void;
+  }) {
     this.#url = options.url;
     this.#csrf = options.csrfToken;
     this.#time = options.time;
     this.#remember = options.remember;
-    this.#log = new NumberedLog(options.next);
+    this.#log = new NumberedLog(options.next, options.pending);
     setInterval(() => void this.flush(), 1000);
     window.addEventListener("pagehide", () => void this.#send(true));
   }
 
   add(kind: string, payload: Record<string, unknown> = {}, t = this.#time()): void {
     this.#log.push({ kind, t, payload });
-    this.#remember(this.#log.next);
+    this.#keep();
     this.#log.stored(this.#log.next);
   }
 
@@ -58,7 +68,7 @@ export class EventLog {
       if (from === this.#log.acknowledged && next > from + items.length) {
         // Another tab, or a forgotten one, used these numbers: ours come after them.
         this.#log.rebase(next);
-        this.#remember(this.#log.next);
+        this.#log.stored(this.#log.next);
       } else {
         this.#log.acknowledge(next);
       }
@@ -67,5 +77,10 @@ export class EventLog {
       if (error instanceof Refused && error.status === 400) this.#log.acknowledge(from + items.length);
     }
     this.#log.rewind();
+    this.#keep();
+  }
+
+  #keep(): void {
+    this.#remember(this.#log.next, this.#log.entries());
   }
 }

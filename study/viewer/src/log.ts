@@ -27,6 +27,11 @@ export class NumberedLog<T> {
     return this.#next - this.acknowledged;
   }
 
+  /** Everything not yet acknowledged, numbered. */
+  entries(): [number, T][] {
+    return this.#range(this.acknowledged, this.#next);
+  }
+
   push(item: T): number {
     this.#items.set(this.#next, item);
     return this.#next++;

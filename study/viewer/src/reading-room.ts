@@ -37,8 +37,16 @@ function cover(sentence: string | null, retry: (() => void) | null = null): void
 
 async function open(): Promise<void> {
   const draft: Draft = loadDraft(config.readId)
-    ?? { origin: performance.timeOrigin, nextEvent: 0, confidence: {}, marks: [], report: { text: "", first: [], last: [] } };
+    ?? {
+      origin: performance.timeOrigin,
+      nextEvent: 0,
+      pendingEvents: [],
+      confidence: {},
+      marks: [],
+      report: { text: "", first: [], last: [] },
+    };
   let dirty = 0;
+  let submitted = false;
   const keep = (): void => {
     window.clearTimeout(dirty);
     dirty = window.setTimeout(() => saveDraft(config.readId, draft), 200);
@@ -59,9 +67,11 @@ async function open(): Promise<void> {
     csrfToken: config.csrfToken,
     next: draft.nextEvent,
     time,
-    remember: (next) => {
+    pending: draft.pendingEvents,
+    remember: (next, pending) => {
       draft.nextEvent = next;
-      saveDraft(config.readId, draft);
+      draft.pendingEvents = pending;
+      if (!submitted) saveDraft(config.readId, draft);
     },
   });
   events.add("page_opened", {
@@ -104,7 +114,6 @@ async function open(): Promise<void> {
   const submit = need<HTMLButtonElement>("submit");
   const missing = need("missing");
   let submitting = false;
-  let submitted = false;
   const review = (): void => {
     const open = findings.missing();
     submit.disabled = open.length > 0 || submitting || viewport.image === null;
