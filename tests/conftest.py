@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ os.environ["GAZEROOM_DATA"] = tempfile.mkdtemp(prefix="gazeroom-test-")
 os.environ.pop("REDIS_URL", None)
 
 
-@pytest.fixture(autouse=True)
-def _flush_lifts_the_triggers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _flush_lifts_the_triggers() -> Iterator[None]:
     """Transactional tests empty the tables between themselves; only that flush may lift the triggers."""
     from django.core.management.commands.flush import Command
 
@@ -25,7 +26,10 @@ def _flush_lifts_the_triggers(monkeypatch: pytest.MonkeyPatch) -> None:
         with lifted():
             return flush(self, *args, **options)
 
-    monkeypatch.setattr(Command, "handle", handle)
+    # For the whole session: the flush comes after a test's own fixtures have been taken down.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Command, "handle", handle)
+        yield
 
 
 #: What a skip says when one of these is missing; GAZEROOM_REQUIRE names those that must not be.
