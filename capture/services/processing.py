@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,11 @@ def enqueue(recording_id: UUID | str) -> None:
     """
     from capture.tasks import process_recording
 
-    transaction.on_commit(
-        partial(process_recording.apply_async, kwargs={"recording_id": str(recording_id)}, retry=False), robust=True
-    )
+    # A function with a name: Django writes it into the log when it fails, and a partial has none.
+    def send() -> None:
+        process_recording.apply_async(kwargs={"recording_id": str(recording_id)}, retry=False)
+
+    transaction.on_commit(send, robust=True)
 
 
 def wake(*, recording_id: UUID) -> None:

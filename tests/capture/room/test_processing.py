@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from django.utils import timezone
+
+from capture.frames import GAZE_CHANNELS
+from capture.models import Gap, GazeTrack, Recording, Utterance
+from capture.queries.tracks import processed_tracks
+from capture.services import processing, recordings, tracks
+from capture.services.calibrations import calibrate
+from study.models import Enrolment, Read
+from study.services import reading
+from tests.factories import make_answers, make_case, make_study
+
+from .synthetic import DISPLAY, STREAMS, Scene, gaze_samples, measured, state, store_epoch, store_page
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def enrolment() -> Enrolment:
+    """A consenting reader of images of 1000 x 1000 pixels."""
+    study = make_study(gaze="optional", consented=True, cases=[make_case(rows=1000, columns=1000)])
+    return study.enrolments.get()
+
+
+def recorded(
+    read: Read, scene: Scene, *, calibrated: bool = True, sentences: Any = None, submit: bool = True
+) -> Recording:
+    """The scene recorded for the read, sealed and submitted."""
+    if calibrated:
+        result = calibrate(
+            user=read.assignment.enrolment.user, station=recordings.this_station(), enrolment=None, measured=measured()
+        )
+        assert result.passed
+    recording, _ = recordings.open_recording(read=read)
+    store_epoch(recording, scene.rows)
+    store_page(recording, scene.states, scene.exchanges)
+    if submit:
+        submitted(read, sentences)
+    return recording
+
+
+def submitted(read: Read, sentences: Any = None) -> None:
+    answers = make_answers(read)
+    if sentences is not None:
+        answers["report"] = {"text": " ".join(s["text"] for s in sentences), "sentences": sentences}
+    reading.submit(read=read, answers=answers, actor=read.assignment.enrolment.user)
+
+
+def test_fixations_lie_within_a_fifth_of_a_degree_of_the_truth_under_zoom_pan_and_drift(read: Read) -> None:
+    scene = Scene.zoom_and_pan(3)
+    recording = recorded(read, scene)
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None
+    track = tracks.load(row)
+    found = track.fixations
+    errors = []
+    for x, y, onset, duration in scene.fixations:
+        middle = scene.lsl(onset + duration / 2) - track.origin_lsl
+        here = np.flatnonzero((found.onset <= middle) & (middle <= found.onset + found.duration))
+        assert len(here) == 1, f"the look at {onset:.2f} s gave {len(here)} fixations"
+        i = int(here[0])
+        errors.append(np.hypot((found.x[i] - x) / found.ppd_x[i], (found.y[i] - y) / found.ppd_y[i]))
+    assert len(errors) == 36
+    assert np.median(errors) < 0.1
+    assert max(errors) < 0.2
+
+
+def test_the_track_says_how_good_it_is_and_from_what_it_was_made(read: Read) -> None:
+    scene = Scene.zoom_and_pan(4)
+    recording = recorded(read, scene)
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None
+    assert row.samples == len(scene.rows)
+    assert row.data_loss == 0
+    assert 0 < row.clock_bound_ms < 1
+    assert row.quality["rate_hz"] == pytest.approx(300, abs=0.1)
+    assert set(row.inputs["files"]) == {p.name for p in recording.folder.iterdir() if p.suffix in {".gzr", ".jsonl"}}
+    assert row.inputs["calibration"] == str(recording.calibration_id)
+    assert row.code_version == processing.code_version()
+    recording.refresh_from_db()
+    assert recording.state == Recording.State.PROCESSED
+    assert list(processed_tracks([read])) == [row]
+
+
+def test_without_the_calibration_the_same_recording_is_half_a_degree_off(read: Read) -> None:
+    scene = Scene.zoom_and_pan(3)
+    recording = recorded(read, scene, calibrated=False)
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None and row.inputs["calibration"] is None
+    track = tracks.load(row)
+    x, y, onset, _ = scene.fixations[0]
+    near = np.argmin(np.abs(track.fixations.onset - (scene.lsl(onset) - track.origin_lsl)))
+    f = track.fixations
+    assert np.hypot((f.x[near] - x) / f.ppd_x[near], (f.y[near] - y) / f.ppd_y[near]) > 0.5
+
+
+def test_processing_twice_makes_one_track(read: Read) -> None:
+    recording = recorded(read, Scene.zoom_and_pan(looks=6))
+    first = processing.process(recording_id=recording.pk)
+    second = processing.process(recording_id=recording.pk)
+    assert first is not None and first == second
+    assert GazeTrack.objects.count() == 1
+
+
+def test_a_lost_file_is_made_again_with_the_same_hash(read: Read) -> None:
+    recording = recorded(read, Scene.zoom_and_pan(looks=6))
+    first = processing.process(recording_id=recording.pk)
+    assert first is not None
+    first.file.unlink()
+    with pytest.raises(ValueError, match="missing or changed"):
+        tracks.load(first)
+    processing.process(recording_id=recording.pk)
+    assert len(tracks.load(first)) == first.samples
+
+
+def test_states_that_come_late_make_a_new_track_and_the_latest_is_used(read: Read) -> None:
+    scene = Scene.zoom_and_pan(looks=9)
+    recording = recorded(read, scene)
+    recording_states = recording.folder / "states.jsonl"
+    whole = recording_states.read_bytes().splitlines(keepends=True)
+    recording_states.write_bytes(b"".join(whole[:8]))
+    first = processing.process(recording_id=recording.pk)
+    recording_states.write_bytes(b"".join(whole))
+    second = processing.process(recording_id=recording.pk)
+    assert first is not None and second is not None and first != second
+    assert list(processed_tracks(Read.objects.all())) == [second]
+
+
+def test_sentences_become_utterances_in_recording_time(read: Read) -> None:
+    scene = Scene.zoom_and_pan(looks=9)
+    sentences = [
+        {"text": "The heart is enlarged.", "start": 2500.0, "end": 4000.0},
+        {"text": "There is no effusion.", "start": 4200.0, "end": 5000.0},
+    ]
+    recording = recorded(read, scene, sentences=sentences)
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None
+    origin = tracks.load(row).origin_lsl
+    said = list(Utterance.objects.filter(track=row))
+    assert [u.text for u in said] == [s["text"] for s in sentences]
+    assert said[0].start_s == pytest.approx(scene.lsl(2.5) - origin, abs=1e-3)
+    assert said[1].end_s == pytest.approx(scene.lsl(5.0) - origin, abs=1e-3)
+
+
+def test_frame_numbers_that_jump_become_gap_rows_and_data_loss(read: Read) -> None:
+    scene = Scene.zoom_and_pan(looks=6)
+    scene.rows = np.delete(scene.rows, np.s_[300:345], axis=0)
+    recording = recorded(read, scene)
+    gap = Gap.objects.get(recording=recording)
+    assert (gap.kind, gap.missing, gap.after_frame, gap.before_frame) == ("samples", 45, 299, 345)
+    assert gap.seconds == pytest.approx(46 / 300, abs=1e-3)
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None
+    assert row.data_loss == pytest.approx(45 / (len(scene.rows) + 45))
+
+
+def test_a_tracker_that_started_again_has_a_gap_of_unknown_size(read: Read) -> None:
+    scene = Scene.zoom_and_pan(looks=6)
+    scene.rows[500:, 1 + GAZE_CHANNELS.index("FrameNumber")] -= 400
+    recording = recorded(read, scene, submit=False)
+    assert Gap.objects.get(recording=recording).missing is None
+
+
+def test_the_agents_time_away_is_a_gap_between_two_epochs(read: Read) -> None:
+    scene = Scene.zoom_and_pan(looks=9)
+    recording, _ = recordings.open_recording(read=read)
+    store_epoch(recording, scene.rows[:400])
+    recording.refresh_from_db()
+    assert recording.state == Recording.State.SEALED
+    store_epoch(recording, scene.rows[700:])
+    gap = Gap.objects.get(recording=recording)
+    assert gap.kind == Gap.Kind.BETWEEN and gap.missing is None
+    assert gap.seconds == pytest.approx(301 / 300, abs=1e-3)
+    store_page(recording, scene.states, scene.exchanges)
+    submitted(read)
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None and row.samples == len(scene.rows) - 300
+
+
+def test_a_recording_is_not_processed_before_its_read_is_submitted(read: Read) -> None:
+    recording = recorded(read, Scene.zoom_and_pan(looks=6), submit=False)
+    assert processing.process(recording_id=recording.pk) is None
+    assert not GazeTrack.objects.exists()
+
+
+def test_a_station_that_is_still_uploading_is_waited_for(read: Read) -> None:
+    scene = Scene.zoom_and_pan(looks=6)
+    recording, _ = recordings.open_recording(read=read)
+    store_epoch(recording, scene.rows, sealed=False)
+    store_page(recording, scene.states, scene.exchanges)
+    submitted(read)
+    assert processing.process(recording_id=recording.pk) is None
+
+
+def test_after_ten_minutes_what_is_there_is_processed_and_the_missing_end_is_a_gap(
+    read: Read, woken: list[str], django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene.zoom_and_pan(looks=6)
+    recording, _ = recordings.open_recording(read=read)
+    epoch = store_epoch(recording, scene.rows, sealed=False)
+    store_page(recording, scene.states, scene.exchanges)
+    submitted(read)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert processing.reap() == 0
+    later = timezone.now() + timedelta(minutes=11)
+    monkeypatch.setattr(processing.timezone, "now", lambda: later)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert processing.reap() == 1
+    assert woken == [str(recording.pk)]
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None and row.samples == len(scene.rows)
+    gap = Gap.objects.get(recording=recording)
+    assert (gap.kind, gap.epoch) == (Gap.Kind.UNSEALED, epoch)
+    assert processing.reap() == 0
+
+
+def test_submission_and_sealing_each_wake_the_task(
+    read: Read, woken: list[str], django_capture_on_commit_callbacks: Any
+) -> None:
+    scene = Scene.zoom_and_pan(looks=6)
+    recording, _ = recordings.open_recording(read=read)
+    store_epoch(recording, scene.rows)
+    with django_capture_on_commit_callbacks(execute=True):
+        processing.wake(recording_id=recording.pk)
+    assert woken == []
+    with django_capture_on_commit_callbacks(execute=True):
+        submitted(read)
+    assert woken == [str(recording.pk)]
+    with django_capture_on_commit_callbacks(execute=True):
+        processing.wake(recording_id=recording.pk)
+    assert len(woken) == 2
+
+
+def test_a_broker_that_is_away_does_not_undo_a_submission(
+    read: Read, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    from capture.tasks import process_recording
+
+    def refuse(**_: Any) -> None:
+        raise ConnectionError("no broker")
+
+    monkeypatch.setattr(process_recording, "apply_async", refuse)
+    recordings.open_recording(read=read)
+    with django_capture_on_commit_callbacks(execute=True):
+        submitted(read)
+    read.refresh_from_db()
+    assert read.state == Read.State.SUBMITTED
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda s: setattr(s, "states", []), "No viewport state"),
+        (lambda s: setattr(s, "exchanges", s.exchanges[:0]), "no usable clock exchange"),
+        (lambda s: s.exchanges.__setitem__((slice(None), slice(1, 3)), s.exchanges[:, 1:3] + 1e5), "at the same time"),
+    ],
+    ids=["no states", "no clock", "another machine's clock"],
+)
+def test_what_cannot_be_processed_says_why_in_a_sentence(read: Read, spoil: Any, words: str) -> None:
+    scene = Scene.zoom_and_pan(looks=6)
+    spoil(scene)
+    recording = recorded(read, scene)
+    assert processing.process(recording_id=recording.pk) is None
+    recording.refresh_from_db()
+    assert recording.state == Recording.State.FAILED
+    assert words in recording.failure
+
+
+def test_a_display_that_changed_between_epochs_is_refused(read: Read) -> None:
+    scene = Scene.zoom_and_pan(looks=6)
+    recording, _ = recordings.open_recording(read=read)
+    store_epoch(recording, scene.rows[:400])
+    other = {**STREAMS, "1": {**STREAMS["1"], "display": {**DISPLAY.to_dict(), "width_px": 1920}}}
+    from unittest.mock import patch
+
+    with patch("tests.capture.room.synthetic.STREAMS", other):
+        store_epoch(recording, scene.rows[400:])
+    store_page(recording, scene.states, scene.exchanges)
+    submitted(read)
+    assert processing.process(recording_id=recording.pk) is None
+    recording.refresh_from_db()
+    assert "display changed" in recording.failure
+
+
+def test_a_page_whose_clock_began_again_is_read_by_its_own_exchanges(read: Read) -> None:
+    recording, _ = recordings.open_recording(read=read)
+    browser = np.arange(0, 4, 1 / 300)
+    looking = np.full((len(browser), 2), 0.5)
+    rows = np.concatenate([gaze_samples(100 + browser, looking), gaze_samples(200 + browser, looking)])
+    rows[len(browser) :, 1 + GAZE_CHANNELS.index("FrameNumber")] += len(browser)
+    store_epoch(recording, rows)
+    first, second = [1.0, 0, 0, 1.0, 0, 0], [2.0, 0, 0, 2.0, 0, 0]
+    states = [state(0, 5000.0, first), state(1, 6000.0, first), state(2, 500.0, second), state(3, 900.0, second)]
+    at = np.arange(10) * 300.0
+    exchanges = np.concatenate(
+        [
+            np.column_stack([4000 + at, 99 + at / 1e3 + 1e-4, 99 + at / 1e3 + 1e-4, 4000 + at + 0.2]),
+            np.column_stack([at, 199.5 + at / 1e3 + 1e-4, 199.5 + at / 1e3 + 1e-4, at + 0.2]),
+        ]
+    )
+    store_page(recording, states, exchanges)
+    submitted(read)
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None
+    track = tracks.load(row)
+    assert track.state[track.t < 0.99].tolist() == [0] * int((track.t < 0.99).sum())
+    assert set(track.state[track.t > 100.5].tolist()) == {3}
+
+
+def test_an_epoch_of_foreign_channels_is_refused(read: Read) -> None:
+    from capture.frames import GAZE, Frame, encode
+    from capture.services import ingest
+    from capture.services.store import FrameFile, frame_path
+
+    recording, _ = recordings.open_recording(read=read)
+    epoch = uuid4()
+    ingest.begin(recording=recording, epoch=epoch, streams=STREAMS)
+    with FrameFile(frame_path(recording.folder, GAZE, epoch), GAZE, epoch) as file:
+        file.append([encode(Frame(GAZE, epoch, 0, np.zeros((5, 7))))])
+    Read.objects.filter(pk=read.pk).update(state=Read.State.SUBMITTED, submitted_at=timezone.now() - timedelta(hours=1))
+    assert processing.process(recording_id=recording.pk) is None
+    recording.refresh_from_db()
+    assert "standard channels" in recording.failure

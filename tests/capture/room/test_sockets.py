@@ -1,0 +1,444 @@
+"""The two sockets through the site's own ASGI application: routes, headers, sessions and Origin included."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from asgiref.sync import sync_to_async
+from django.test import Client
+from django.utils import timezone
+
+from capture.frames import CLOCK, GAZE, read_encoded, read_frames
+from capture.models import Recording, RecordingToken, Segment
+from capture.services import ingest, recordings
+from capture.services.store import frame_path, read_journal
+from study.models import Enrolment, Read
+from study.services import reading
+from study.services.errors import NotAllowed
+from study.site.asgi import application
+from tests.factories import make_user
+
+from .sockets import WebsocketCommunicator
+from .synthetic import STREAMS, end_of, gaze_frames, gaze_samples, state
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def opened(read: Read) -> tuple[Recording, str]:
+    return recordings.open_recording(read=read)
+
+
+@pytest.fixture
+def rows() -> np.ndarray:
+    t = 1000 + np.arange(900) / 300
+    return gaze_samples(t, np.random.default_rng(0).uniform(0, 1, (900, 2)))
+
+
+class Agent:
+    """A station agent's connection to the ingest socket."""
+
+    def __init__(self, token: str, recording: Recording, epoch: UUID) -> None:
+        headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
+        self.socket = WebsocketCommunicator(application, "/ws/ingest/", headers=headers)
+        self.recording, self.epoch = recording, epoch
+
+    async def connect(self) -> bool:
+        accepted, _ = await self.socket.connect(timeout=5)
+        return bool(accepted)
+
+    async def begin(self, **changes: Any) -> dict[str, Any]:
+        message = {"op": "begin", "recording": str(self.recording.pk), "epoch": str(self.epoch), "streams": STREAMS}
+        return await self.ask({**message, **changes})
+
+    async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        await self.socket.send_to(text_data=json.dumps(message))
+        return await self.hear()
+
+    async def hear(self) -> dict[str, Any]:
+        return json.loads(await self.socket.receive_from(timeout=5))
+
+    async def send(self, *frames: bytes) -> dict[str, Any]:
+        """Send frames one after another; answers the last thing the server says of them."""
+        answer = {}
+        for frame in frames:
+            await self.socket.send_to(bytes_data=frame)
+            answer = await self.hear()
+        return answer
+
+    async def close(self) -> None:
+        await self.socket.disconnect()
+
+
+async def test_every_frame_is_stored_once_and_the_recording_is_sealed(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    frames = gaze_frames(rows, agent.epoch)
+    assert await agent.connect()
+    assert await agent.begin() == {"op": "resume", "from": {"1": 0, "2": 0}}
+    assert await agent.send(*frames) == {"op": "ack", "stream": GAZE, "next": 30}
+    assert await agent.ask({"op": "end", "streams": end_of(frames)}) == {"op": "sealed"}
+    await agent.close()
+    path = frame_path(recording.folder, GAZE, agent.epoch)
+    assert path.read_bytes() == b"".join(frames)
+    segment = await Segment.objects.aget(recording=recording, stream=GAZE)
+    assert (segment.frames, segment.samples) == (30, 900)
+    assert segment.sha256 == end_of(frames)["1"]["sha256"]
+    assert (segment.t0, segment.t1) == (rows[0, 0], rows[-1, 0])
+    await recording.arefresh_from_db()
+    assert recording.state == Recording.State.SEALED
+
+
+async def test_frames_in_one_burst_are_stored_in_order_and_acknowledged_up_to_the_last(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    frames = gaze_frames(rows, agent.epoch)
+    await agent.connect()
+    await agent.begin()
+    for frame in frames:
+        await agent.socket.send_to(bytes_data=frame)
+    places = []
+    while not places or places[-1] < 30:
+        answer = await agent.hear()
+        assert answer["op"] == "ack"
+        places.append(answer["next"])
+    assert places == sorted(set(places))
+    await agent.close()
+    assert [f.sequence for f in read_frames(frame_path(recording.folder, GAZE, agent.epoch))] == list(range(30))
+
+
+async def test_a_duplicate_is_acknowledged_and_not_stored_again(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    frames = gaze_frames(rows, agent.epoch)
+    await agent.connect()
+    await agent.begin()
+    await agent.send(*frames[:3])
+    assert await agent.send(frames[1]) == {"op": "ack", "stream": GAZE, "next": 3}
+    await agent.close()
+    assert frame_path(recording.folder, GAZE, agent.epoch).read_bytes() == b"".join(frames[:3])
+
+
+async def test_a_skipped_frame_sends_the_agent_back(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    frames = gaze_frames(rows, agent.epoch)
+    await agent.connect()
+    await agent.begin()
+    await agent.send(*frames[:3])
+    assert await agent.send(frames[4]) == {"op": "rewind", "stream": GAZE, "next": 3}
+    assert await agent.send(frames[3]) == {"op": "ack", "stream": GAZE, "next": 4}
+    await agent.close()
+
+
+async def test_after_a_lost_connection_the_agent_goes_on_where_the_server_is(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    epoch = uuid4()
+    frames = gaze_frames(rows, epoch)
+    first = Agent(token, recording, epoch)
+    await first.connect()
+    await first.begin()
+    await first.send(*frames[:10])
+    # The second connection comes while the server still believes in the first.
+    second = Agent(token, recording, epoch)
+    await second.connect()
+    assert (await second.begin())["from"] == {"1": 10, "2": 0}
+    await second.send(*frames[8:])
+    assert (await second.ask({"op": "end", "streams": end_of(frames)}))["op"] == "sealed"
+    await second.close()
+    assert frame_path(recording.folder, GAZE, epoch).read_bytes() == b"".join(frames)
+
+
+async def test_a_torn_tail_is_cut_off_and_the_frame_asked_for_again(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    epoch = uuid4()
+    frames = gaze_frames(rows, epoch)
+    agent = Agent(token, recording, epoch)
+    await agent.connect()
+    await agent.begin()
+    await agent.send(*frames[:5])
+    await agent.close()
+    path = frame_path(recording.folder, GAZE, epoch)
+    with path.open("ab") as file:
+        file.write(frames[5][:77])
+    again = Agent(token, recording, epoch)
+    await again.connect()
+    assert (await again.begin())["from"]["1"] == 5
+    assert path.read_bytes() == b"".join(frames[:5])
+    await again.send(*frames[5:])
+    assert (await again.ask({"op": "end", "streams": end_of(frames)}))["op"] == "sealed"
+    await again.close()
+
+
+async def test_both_streams_are_kept_apart(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    gaze = gaze_frames(rows, agent.epoch)
+    clock = gaze_frames(np.arange(40.0).reshape(10, 4), agent.epoch, stream=CLOCK, per_frame=1)
+    await agent.connect()
+    await agent.begin()
+    await agent.send(gaze[0], clock[0], gaze[1], clock[1], *clock[2:], *gaze[2:])
+    assert (await agent.ask({"op": "end", "streams": end_of(gaze, clock)}))["op"] == "sealed"
+    await agent.close()
+    stored = [h.stream for h, _ in read_encoded(frame_path(recording.folder, CLOCK, agent.epoch))]
+    assert stored == [CLOCK] * 10
+
+
+async def test_an_end_that_is_asked_again_is_sealed_again_and_adds_nothing(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    epoch = uuid4()
+    frames = gaze_frames(rows, epoch)
+    agent = Agent(token, recording, epoch)
+    await agent.connect()
+    await agent.begin()
+    await agent.send(*frames)
+    await agent.ask({"op": "end", "streams": end_of(frames)})
+    await agent.close()
+    again = Agent(token, recording, epoch)
+    await again.connect()
+    assert (await again.begin())["from"] == {"1": 30, "2": 0}
+    assert await again.send(frames[-1]) == {"op": "ack", "stream": GAZE, "next": 30}
+    assert (await again.ask({"op": "end", "streams": end_of(frames)}))["op"] == "sealed"
+    await again.close()
+    assert await Segment.objects.filter(recording=recording).acount() == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda end: end["1"].update(sha256="0" * 64), "not what the agent spooled"),
+        (lambda end: end["1"].update(frames=31), "30 frames are stored, the agent has 31"),
+        (lambda end: end.pop("1"), "does not mention stream 1"),
+        (lambda end: end["1"].pop("sha256"), "names no frames and sha256"),
+    ],
+    ids=["wrong hash", "one frame more", "stream forgotten", "no hash"],
+)
+async def test_an_end_that_does_not_match_seals_nothing(opened: Any, rows: Any, change: Any, words: str) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    frames = gaze_frames(rows, agent.epoch)
+    await agent.connect()
+    await agent.begin()
+    await agent.send(*frames)
+    told = end_of(frames)
+    change(told)
+    answer = await agent.ask({"op": "end", "streams": told})
+    assert answer["op"] == "error"
+    assert words in answer["sentence"]
+    await agent.close()
+    assert not await Segment.objects.filter(recording=recording).aexists()
+    await recording.arefresh_from_db()
+    assert recording.state == Recording.State.RECORDING
+
+
+async def test_a_damaged_frame_is_refused_in_a_sentence_and_not_stored(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    frames = gaze_frames(rows, agent.epoch)
+    await agent.connect()
+    await agent.begin()
+    answer = await agent.send(frames[0][:-1] + b"\x00")
+    assert answer["op"] == "error" and "damaged" in answer["sentence"]
+    assert frame_path(recording.folder, GAZE, agent.epoch).stat().st_size == 0
+
+
+async def test_a_frame_of_another_epoch_is_refused(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    await agent.connect()
+    await agent.begin()
+    answer = await agent.send(gaze_frames(rows, uuid4())[0])
+    assert answer["op"] == "error" and "epoch" in answer["sentence"]
+
+
+async def _refused(token: str, recording: Recording) -> bool:
+    agent = Agent(token, recording, uuid4())
+    return not await agent.connect()
+
+
+async def test_an_unknown_token_and_none_are_refused(opened: Any) -> None:
+    recording, _ = opened
+    assert await _refused("made-up", recording)
+    assert await _refused("", recording)
+
+
+async def test_an_expired_token_is_refused(opened: Any) -> None:
+    recording, _ = opened
+    await RecordingToken.objects.acreate(
+        recording=recording, sha256=recordings.hash_token("old"), expires_at=timezone.now() - timedelta(seconds=1)
+    )
+    assert await _refused("old", recording)
+
+
+async def test_a_token_is_refused_once_consent_is_withdrawn(opened: Any, enrolment: Enrolment) -> None:
+    recording, token = opened
+    enrolment.withdrawn_at = timezone.now()
+    await enrolment.asave()
+    assert await _refused(token, recording)
+
+
+async def test_a_token_does_not_open_another_recording(opened: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    await agent.connect()
+    answer = await agent.begin(recording=str(uuid4()))
+    assert answer == {"op": "error", "sentence": "This token belongs to another recording."}
+
+
+async def test_frames_before_begin_are_refused(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    await agent.connect()
+    assert (await agent.send(gaze_frames(rows, agent.epoch)[0]))["op"] == "error"
+
+
+def test_no_token_is_made_without_consent(enrolment: Enrolment, read: Read) -> None:
+    enrolment.consented_at = None
+    enrolment.save()
+    read.refresh_from_db()
+    with pytest.raises(NotAllowed, match="has not consented"):
+        recordings.open_recording(read=Read.objects.get(pk=read.pk))
+    assert not Recording.objects.exists()
+
+
+def test_a_reloaded_page_gets_the_same_recording_and_another_token(read: Read) -> None:
+    first, one = recordings.open_recording(read=read)
+    second, two = recordings.open_recording(read=read)
+    assert first == second and one != two
+    # What the station still uploads under the first stays welcome.
+    assert recordings.recording_of(one) == recordings.recording_of(two) == first
+
+
+def test_no_token_is_kept_in_the_clear(read: Read) -> None:
+    _, token = recordings.open_recording(read=read)
+    assert token not in str(list(RecordingToken.objects.values())) and token not in str(
+        list(Recording.objects.values())
+    )
+
+
+# ── the page ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def page(recording: Recording, user: Any, origin: str = "http://localhost") -> WebsocketCommunicator:
+    client = Client()
+    client.force_login(user)
+    cookie = f"sessionid={client.cookies['sessionid'].value}".encode()
+    headers = [(b"origin", origin.encode()), (b"host", b"localhost"), (b"cookie", cookie)]
+    return WebsocketCommunicator(application, f"/ws/page/{recording.pk}/", headers=headers)
+
+
+async def _page(recording: Recording, user: Any, **options: Any) -> WebsocketCommunicator:
+    return await sync_to_async(page)(recording, user, **options)
+
+
+async def say(socket: WebsocketCommunicator, message: dict[str, Any]) -> dict[str, Any]:
+    await socket.send_to(text_data=json.dumps(message))
+    return json.loads(await socket.receive_from(timeout=5))
+
+
+def some_states(start: int, n: int) -> list[dict[str, Any]]:
+    return [state(i, 100.0 * i, [1.0, 0, 0, 1.0, float(i), 0]) for i in range(start, start + n)]
+
+
+async def test_states_and_exchanges_are_stored_once_however_often_they_are_sent(
+    opened: Any, enrolment: Enrolment
+) -> None:
+    recording, _ = opened
+    socket = await _page(recording, enrolment.user)
+    assert (await socket.connect())[0]
+    assert await say(socket, {"op": "states", "from": 0, "items": []}) == {"op": "ack", "kind": "states", "next": 0}
+    assert (await say(socket, {"op": "states", "from": 0, "items": some_states(0, 3)}))["next"] == 3
+    assert (await say(socket, {"op": "states", "from": 1, "items": some_states(1, 4)}))["next"] == 5
+    assert (await say(socket, {"op": "states", "from": 0, "items": some_states(0, 3)}))["next"] == 5
+    assert (await say(socket, {"op": "clock", "from": 0, "items": [[1.0, 2.0, 2.1, 3.0]]}))["next"] == 1
+    await socket.disconnect()
+    assert [s["seq"] for s in read_journal(ingest.journal_path(recording, "states"))] == [0, 1, 2, 3, 4]
+    assert read_journal(ingest.journal_path(recording, "clock")) == [[1.0, 2.0, 2.1, 3.0]]
+
+
+async def test_states_beyond_a_hole_are_not_stored(opened: Any, enrolment: Enrolment) -> None:
+    recording, _ = opened
+    socket = await _page(recording, enrolment.user)
+    await socket.connect()
+    assert (await say(socket, {"op": "states", "from": 7, "items": some_states(7, 2)}))["next"] == 0
+    await socket.disconnect()
+    assert read_journal(ingest.journal_path(recording, "states")) == []
+
+
+async def test_a_reconnected_page_goes_on_after_a_torn_line(opened: Any, enrolment: Enrolment) -> None:
+    recording, _ = opened
+    first = await _page(recording, enrolment.user)
+    await first.connect()
+    await say(first, {"op": "states", "from": 0, "items": some_states(0, 3)})
+    await first.disconnect()
+    path = ingest.journal_path(recording, "states")
+    with path.open("ab") as file:
+        file.write(b'{"seq":3,"t":12')
+    second = await _page(recording, enrolment.user)
+    await second.connect()
+    assert (await say(second, {"op": "states", "from": 0, "items": []}))["next"] == 3
+    assert (await say(second, {"op": "states", "from": 3, "items": some_states(3, 1)}))["next"] == 4
+    await second.disconnect()
+    assert [s["seq"] for s in read_journal(path)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {},
+        state(0, 1.0, [0.0, 0, 0, 0, 0, 0]),
+        state(0, 1.0, [1.0, 0, 0, 1.0, 0]),
+        state(0, 1.0, [1.0, 0, 0, 1.0, 0, 0], dpr=0),
+        {**state(0, 1.0, [1.0, 0, 0, 1.0, 0, 0]), "t": "soon"},
+    ],
+    ids=["empty", "no inverse", "five numbers", "no ratio", "no time"],
+)
+async def test_a_state_that_is_none_is_refused_whole(opened: Any, enrolment: Enrolment, item: Any) -> None:
+    recording, _ = opened
+    socket = await _page(recording, enrolment.user)
+    await socket.connect()
+    answer = await say(socket, {"op": "states", "from": 0, "items": [*some_states(0, 1), item]})
+    assert answer["op"] == "error" and "Item 1 of states" in answer["sentence"]
+    await socket.disconnect()
+    assert read_journal(ingest.journal_path(recording, "states")) == []
+
+
+async def test_only_the_readers_own_page_may_write(opened: Any) -> None:
+    recording, _ = opened
+    stranger = await sync_to_async(make_user)()
+    assert not (await (await _page(recording, stranger)).connect())[0]
+
+
+async def test_a_page_of_another_origin_is_refused(opened: Any, enrolment: Enrolment) -> None:
+    recording, _ = opened
+    socket = await _page(recording, enrolment.user, origin="http://elsewhere.example")
+    assert not (await socket.connect())[0]
+
+
+async def test_states_after_processing_wake_the_task_again(opened: Any, enrolment: Enrolment, woken: list[str]) -> None:
+    recording, _ = opened
+    await Recording.objects.filter(pk=recording.pk).aupdate(state=Recording.State.PROCESSED)
+    socket = await _page(recording, enrolment.user)
+    await socket.connect()
+    await say(socket, {"op": "states", "from": 0, "items": some_states(0, 1)})
+    for _ in range(50):
+        if woken:
+            break
+        await asyncio.sleep(0.02)
+    await socket.disconnect()
+    assert woken == [str(recording.pk)]
+
+
+def test_the_task_waits_for_the_submission_of_a_sealed_read(read: Read, woken: list[str]) -> None:
+    recordings.open_recording(read=read)
+    assert woken == []
+    from tests.factories import make_answers
+
+    reading.submit(read=read, answers=make_answers(read), actor=read.assignment.enrolment.user)
+    assert len(woken) == 1
