@@ -63,21 +63,27 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     from capture.agent.sources.simulator import Simulator
 
-    simulator = Simulator(
-        display=arguments.display,
-        rate_hz=arguments.rate,
-        seed=arguments.seed,
-        noise_deg=arguments.noise,
-        loss=arguments.loss,
-        blinks=arguments.blinks,
-        offset_deg=arguments.offset,
-        scale=arguments.scale,
-        truth=arguments.truth,
-        jumble=arguments.jumble,
-    )
-    sys.stdout.write(f"Simulated eye tracker {simulator.source_id} at {arguments.rate:g} Hz.\n")
-    sys.stdout.flush()
-    simulator.run(stop)
+    screen: lsl.Display | None = arguments.display
+    while screen is not None:
+        simulator = Simulator(
+            display=screen,
+            rate_hz=arguments.rate,
+            seed=arguments.seed,
+            noise_deg=arguments.noise,
+            loss=arguments.loss,
+            blinks=arguments.blinks,
+            offset_deg=arguments.offset,
+            scale=arguments.scale,
+            truth=arguments.truth,
+            jumble=arguments.jumble,
+        )
+        sys.stdout.write(
+            f"Simulated eye tracker {simulator.source_id} at {arguments.rate:g} Hz "
+            f"before a display of {screen.width_px} x {screen.height_px} pixels.\n"
+        )
+        sys.stdout.flush()
+        screen = simulator.run(stop)
+        del simulator  # its outlet ends before the next begins
     return 0
 
 

@@ -153,6 +153,7 @@ class Agent:
                 "name": tracker.name if tracker else None,
                 "serial": tracker.serial if tracker else None,
                 "rate_hz": tracker.rate_hz if tracker else None,
+                "simulated": bool(tracker and tracker.acquisition.get("tracking_mode") == "simulated"),
             },
             "display": tracker.display if tracker else dict.fromkeys(lsl.Display().to_dict()),
             "recording": self._recorder.epoch is not None,

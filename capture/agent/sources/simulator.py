@@ -409,7 +409,12 @@ class Simulator:
         self._outlet = self._pylsl.StreamOutlet(info)
         self.samples_sent = 0
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event) -> lsl.Display | None:
+        """Publish until `stop` is set, or until a page says that it is shown on another display, which is returned.
+
+        A simulated tracker watches whatever display its page is on; a stream's metadata cannot change while it lives,
+        so the caller starts another simulator for the new display.
+        """
         clock = self._pylsl.local_clock
         stimuli = Stimuli()
         origin = clock()
@@ -420,6 +425,11 @@ class Simulator:
                 now = clock()
                 for at, stimulus in stimuli.pull():
                     try:
+                        if stimulus.get("kind") == "display":
+                            display = self._other_display(stimulus)
+                            if display is not None:
+                                return display
+                            continue
                         reader.show(stimulus, max(at, now - 1.0))
                     except (KeyError, TypeError, ValueError) as error:
                         log.warning("a stimulus that cannot be followed (%s): %s", error, stimulus)
@@ -435,6 +445,19 @@ class Simulator:
             self._truth.count(self.samples_sent, 0, self.samples_sent - 1, clock())
             self._truth.close()
             stimuli.close()
+        return None
+
+    def _other_display(self, stimulus: dict[str, Any]) -> lsl.Display | None:
+        """The display a page is on, at this one's pixel pitch; None if it is this one. Raises ValueError."""
+        width, height = int(stimulus["width_px"]), int(stimulus["height_px"])
+        if not (100 <= width <= 20_000 and 100 <= height <= 20_000):
+            raise ValueError(f"No display has {width} x {height} pixels.")
+        now = self.geometry
+        if (width, height) == (now.width_px, now.height_px):
+            return None
+        return lsl.Display(
+            width, height, width * now.width_mm / now.width_px, height * now.height_mm / now.height_px, now.distance_mm
+        )
 
     def _push(self, samples: Samples) -> None:
         n = len(samples.t)

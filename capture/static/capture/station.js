@@ -18,6 +18,8 @@ const frame = () => new Promise((resolve) => requestAnimationFrame(() => request
 let agent = null;
 let running = false;
 let stopped = false;
+/** How often the simulated tracker was told which display this is. */
+let asked = 0;
 /** Screen minus client position of the last pointer event: where the window is, when it is not full screen. */
 let pointer = null;
 
@@ -111,7 +113,10 @@ function welcome() {
   // Fractional ratios round: two device pixels are the same display.
   const same = known && Math.abs(display.width_px - width) <= 2 && Math.abs(display.height_px - height) <= 2;
   if (!known) check("display", "bad", "the agent does not know the display's size: set it at the station");
-  else if (!same) {
+  else if (!same && tracker.simulated && asked < 8) {
+    check("display", "wait", "the simulated tracker is moving to this display…");
+    moveSimulator(width, height);
+  } else if (!same) {
     check("display", "bad", `the tracker's display has ${display.width_px} × ${display.height_px} pixels, this one ${width} × ${height}: move the browser to the tracked display`);
   } else {
     check("display", "ok", `${display.width_px} × ${display.height_px} pixels, ${Math.round(display.width_mm)} × ${Math.round(display.height_mm)} mm, read from ${Math.round(display.distance_mm)} mm`);
@@ -119,6 +124,15 @@ function welcome() {
   if (known) checkWindow();
   $("start").disabled = !(found && same);
   $("start").dataset.ready = String(found && same);
+}
+
+/** A simulated tracker watches whatever display the page is on: tell it, and look again until its stream says so. */
+async function moveSimulator(width, height) {
+  asked += 1;
+  agent.stimulus({ kind: "display", width_px: width, height_px: height });
+  await wait(1500);
+  agent?.close();
+  await connect();
 }
 
 /** Show each point in turn; answers what was measured at each. */
