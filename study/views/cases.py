@@ -95,6 +95,8 @@ def case_detail(request: HttpRequest, case_id: uuid.UUID) -> HttpResponse:
             {
                 "image": image,
                 # The overlay is drawn in units of columns, so that anisotropic pixels keep their shape.
+                "person": _person(image.attributes),
+                "font": image.columns / 38,
                 "height": image.rows * row_mm / column_mm,
                 "aspect": row_mm / column_mm,
                 "boxes": [
@@ -104,6 +106,8 @@ def case_detail(request: HttpRequest, case_id: uuid.UUID) -> HttpResponse:
                         "y": f.box[1] + 0.5,
                         "width": f.box[2] - f.box[0],
                         "height": f.box[3] - f.box[1],
+                        "label_x": f.box[0] + 0.5,
+                        "label_y": max(image.columns / 30, (f.box[1] + 0.5) * row_mm / column_mm - image.columns / 100),
                         "outline": " ".join(f"{x + 0.5:g},{y + 0.5:g}" for x, y in f.outline or []),
                     }
                     for f in here
@@ -113,6 +117,14 @@ def case_detail(request: HttpRequest, case_id: uuid.UUID) -> HttpResponse:
     studies = sorted({line.protocol.study.name for line in case.study_cases.select_related("protocol__study")})
     context = {"case": case, "images": images, "standard": standard, "findings": findings, "studies": studies}
     return render(request, "study/cases_detail.html", context)
+
+
+def _person(attributes: dict[str, Any]) -> str:
+    """ "male, 62 years": what de-identification leaves of a person (PS3.3 C.7.1.1, PS3.5 AS)."""
+    sex = {"M": "male", "F": "female", "O": "other"}.get(attributes.get("PatientSex", ""), "")
+    age = attributes.get("PatientAge", "")
+    unit = {"D": "days", "W": "weeks", "M": "months", "Y": "years"}.get(age[-1:], "")
+    return ", ".join(part for part in (sex, f"{int(age[:-1])} {unit}" if unit else "") if part)
 
 
 @for_staff_of_studies

@@ -179,8 +179,21 @@ def _import_one(candidate: Candidate, sandbox: Sandbox, key: bytes, source: str 
             report.imported.append(image)
             report._add_case(image.case)
             return
-    report.already_here.append((candidate.name, f"{candidate.name} is already here as {known.case.label}."))
+    said = f"{candidate.name} is already here as {known.case.label}"
+    said += "; its reference standard was added." if _add_missing_truth(known, candidate.entry) else "."
+    report.already_here.append((candidate.name, said))
     report._add_case(known.case)
+
+
+def _add_missing_truth(image: Image, entry: Entry | None) -> bool:
+    """A truth that comes after its image is taken in while the case has none and no study reads it."""
+    if entry is None or entry.findings is None:
+        return False
+    with transaction.atomic():
+        if ReferenceStandard.objects.filter(case=image.case).exists() or image.case.study_cases.exists():
+            return False
+        _store_truth(image.case, image, entry)
+    return True
 
 
 def _decode(candidate: Candidate, sandbox: Sandbox, key: bytes) -> tuple[Decoded, str]:

@@ -77,7 +77,8 @@ CASES: dict[str, dict[str, Any]] = {
         "signed": True, "pixels": ramp(top=2047, bottom=-2048), "WindowCenter": -300, "WindowWidth": 900,
     },
     "signed 16 bit": {
-        "bits": 16, "signed": True, "pixels": ramp(top=32767, bottom=-32768), "WindowCenter": 1000, "WindowWidth": 30000,
+        "bits": 16, "signed": True, "pixels": ramp(top=32767, bottom=-32768),
+        "WindowCenter": 1000, "WindowWidth": 30000,
     },
     "signed with a VOI LUT from below 0": {
         "signed": True, "pixels": ramp(top=2047, bottom=-2048),

@@ -1,4 +1,4 @@
-"""Nothing that identifies a patient survives: text is planted wherever DICOM has room for it, and searched for after."""
+"""Nothing that identifies a patient survives: text is planted wherever DICOM has room, and searched for."""
 
 from __future__ import annotations
 
