@@ -154,7 +154,7 @@ def _mean_boxes() -> dict[tuple[str, str], tuple[float, float, float, float]]:
     """Mean box of each finding and side over the calibration series: a guess that has not seen the image."""
     boxes: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     for index in range(PRIOR_CASES):
-        phantom = make_phantom(CALIBRATION_SEED, index, (64, 64), normal_share=0.0)
+        phantom = make_phantom(CALIBRATION_SEED, index, (64, 64), normal_share=0.0, draw=False)
         for f in phantom.findings:
             boxes.setdefault((f.finding, f.side), []).append(unit_box(f.box, 64, 64))
     means = {key: np.mean(b, axis=0) for key, b in boxes.items()}

@@ -186,7 +186,7 @@ class GazeX:
 
     @torch.inference_mode()
     def locate(self, pixels: NDArray[np.uint16], sentence: str) -> Located | None:
-        """Ground a given sentence: the model's answer to "locate the evidence", 0–1000; None where it does not parse."""
+        """Ground a sentence: the model's answer to "locate the evidence", 0–1000; None where it does not parse."""
         image = self.processor.patchify([self.processor.prepare(pixels)])
         text = self._generate([image], fvp.prompt(clean_text(sentence)), LOCATED_TOKENS)[0]
         try:

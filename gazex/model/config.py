@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,7 +73,6 @@ class GazeXConfig:
     heat_sigma: float = 0.06
     base: str | None = None
     prompt_version: str = PROMPT_VERSION
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +85,7 @@ class GazeXNetwork(nn.Module):
     def text_loss(self, visual: Visual | None, rows: TextRows) -> Tensor:
         """Mean cross-entropy over the supervised tokens; logits are computed at those positions only."""
         hidden = self._hidden(visual, rows)
-        labels = rows.labels[:, 1:]
+        labels = rows.labels[:, 1:].to(hidden.device)
         at = labels != -100
         logits = self.core.lm_head(hidden[:, :-1][at])
         return cross_entropy(logits.float(), labels[at])
@@ -94,7 +93,7 @@ class GazeXNetwork(nn.Module):
     def next_logits(self, visual: Visual, rows: TextRows) -> Tensor:
         """Logits [B, vocabulary] of the first token after each row's last one."""
         hidden = self._hidden(visual, rows)
-        last = rows.attention_mask.sum(1) - 1
+        last = rows.attention_mask.sum(1).to(hidden.device) - 1
         return self.core.lm_head(hidden[torch.arange(len(last)), last]).float()
 
     def _hidden(self, visual: Visual | None, rows: TextRows) -> Tensor:
@@ -107,9 +106,9 @@ class GazeXNetwork(nn.Module):
             extra["image_grid_thw"] = torch.tensor([visual.grids[i] for i in rows.image], device=self.device)
         self.core.model.rope_deltas = None  # left over from a generation, they would shift the positions
         out = self.core.model(
-            input_ids=rows.input_ids,
-            attention_mask=rows.attention_mask,
-            mm_token_type_ids=rows.mm_token_type_ids,
+            input_ids=rows.input_ids.to(self.device),
+            attention_mask=rows.attention_mask.to(self.device),
+            mm_token_type_ids=rows.mm_token_type_ids.to(self.device),
             use_cache=False,
             **extra,
         )
@@ -134,6 +133,8 @@ class GazeXNetwork(nn.Module):
             )
         self.processor.tokenizer.save_pretrained(folder)
         config.save(folder)
+        for path in folder.glob("*.safetensors"):  # safetensors writes for the owner alone
+            path.chmod(0o644)
 
 
 @dataclass
@@ -193,7 +194,9 @@ def load_network(name: str | Path, *, trainable: bool = False) -> GazeXNetwork:
         The folder is missing, incomplete or not a Qwen2-VL.
     """
     from transformers import AutoConfig, AutoTokenizer, Qwen2VLForConditionalGeneration
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     where = resolve(name)
     folder = Path(where)
     ours = (folder / FILE).is_file()
@@ -276,9 +279,3 @@ def weights_sha256(name: str | Path) -> str:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def copy_calibration(source: str | Path, target: Path) -> None:
-    path = Path(resolve(source)) / "calibration.json"
-    if path.is_file():
-        shutil.copyfile(path, target / "calibration.json")

@@ -16,20 +16,21 @@ import numpy as np
 
 from gazex.calibration import calibrate
 from gazex.findings import PHANTOM_FINDINGS
-from gazex.model.network import GazeXNetwork, build_small, load_network, weights_sha256
+from gazex.model.network import build_small, load_network, weights_sha256
 from gazex.model.tokenizer import train_tokenizer
 from gazex.phantoms import TRAIN_SEED, make_phantom
 from gazex.schema import read_visits
 from gazex.tasks import fvp, gtm, report, vqa
 from gazex.train.data import PhantomRecords, Record, VisitRecords, simulated_visit
 from gazex.train.stages import Stage, retrain_stages, small_stages
-from gazex.train.trainer import Progress, RunState, TrainError, train
+from gazex.train.trainer import CHECKPOINT, PROGRESS, Progress, RunState, TrainError, train
 
 log = logging.getLogger(__name__)
 REPLAY: Final = 0.4
 """Share of base phantoms in a retraining batch (30–50 % keeps few visits from wrecking what was learnt)."""
 REPLAY_POOL: Final = 240
 CORPUS_CASES: Final = 300
+CARD_CASES: Final = 200
 
 
 class PhantomSource:
@@ -63,7 +64,7 @@ def small_tokenizer() -> Any:
         *(vqa.prompt(f) for f in PHANTOM_FINDINGS),
     ] * 20
     for index in range(CORPUS_CASES):
-        visit, _ = simulated_visit(make_phantom(TRAIN_SEED, index, (32, 32)), seed=TRAIN_SEED)
+        visit, _ = simulated_visit(make_phantom(TRAIN_SEED, index, (32, 32), draw=False), seed=TRAIN_SEED)
         for example in (*report.examples(visit), *gtm.examples(visit), *fvp.examples(visit)):
             corpus += [example.prompt, example.target]
     return train_tokenizer(corpus)
@@ -112,10 +113,11 @@ def train_small(
         "final_loss": round(state.loss, 4),
         "wall_s": round(time.monotonic() - started, 1),
         "cpu_s": round(time.process_time() - cpu, 1),
+        "metrics": _measured(out),
         **environment(),
     }
     (out / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    for name in ("checkpoint.pt", "progress.jsonl"):
+    for name in (CHECKPOINT, PROGRESS):
         (out / "run" / name).unlink(missing_ok=True)
     (out / "run").rmdir()
     return out
@@ -195,11 +197,16 @@ def retrain(
     return state
 
 
+def _measured(model: Path) -> dict[str, Any]:
+    """What `python -m gazex evaluate --model MODEL --cases 200` measures, for the card."""
+    from gazex.evaluate import evaluate
+    from gazex.infer import GazeX
+
+    result = evaluate(GazeX.load(model), cases=CARD_CASES)
+    return {k: v for k, v in result.items() if k not in {"python", "libraries", "schema"}}
+
+
 def environment() -> dict[str, Any]:
     """Versions a result depends on."""
     names = ("torch", "transformers", "tokenizers", "numpy", "scipy", "pillow", "safetensors", "peft")
     return {"python": platform.python_version(), "libraries": {n: version(n) for n in names}}
-
-
-def parameters_of(network: GazeXNetwork) -> int:
-    return sum(p.numel() for p in network.parameters())

@@ -25,7 +25,7 @@ SMALL = (96, 96)
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**40), index=st.integers(0, 2**31), subtlety=st.floats(0, 1))
 def test_every_finding_lies_in_the_image_with_its_outline_touching_all_four_sides_of_its_box(seed, index, subtlety):
-    phantom = make_phantom(seed, index, SMALL, subtlety=subtlety)
+    phantom = make_phantom(seed, index, SMALL, subtlety=subtlety, draw=False)
     for finding in phantom.findings:
         x0, y0, x1, y1 = finding.box
         assert 0 <= x0 < x1 <= phantom.columns - 1
@@ -37,7 +37,7 @@ def test_every_finding_lies_in_the_image_with_its_outline_touching_all_four_side
 @settings(max_examples=40, deadline=None)
 @given(index=st.integers(0, 100_000))
 def test_sided_findings_lie_on_the_patients_side_which_is_mirrored_in_the_image(index):
-    phantom = make_phantom(5, index, SMALL, normal_share=0.0)
+    phantom = make_phantom(5, index, SMALL, normal_share=0.0, draw=False)
     assert phantom.findings
     for finding in phantom.findings:
         assert (finding.side in {"left", "right"}) == (finding.finding in SIDED)
@@ -58,6 +58,12 @@ def test_the_geometry_is_the_same_at_any_size():
     assert small.labels == large.labels
     for a, b in zip(small.findings, large.findings, strict=True):
         assert np.allclose((np.array(a.box) + 0.5) * 4, np.array(b.box) + 0.5, atol=1e-6)
+
+
+def test_the_truth_is_the_same_whether_the_image_is_drawn_or_not():
+    drawn, bare = make_phantom(3, 4, SMALL, normal_share=0), make_phantom(3, 4, SMALL, normal_share=0, draw=False)
+    assert (drawn.findings, drawn.regions, drawn.report) == (bare.findings, bare.regions, bare.report)
+    assert drawn.pixels.any() and not bare.pixels.any()
 
 
 def test_the_image_shows_the_same_chest_at_any_size():
@@ -86,7 +92,7 @@ def test_lungs_are_darker_than_the_heart_and_brighter_than_the_air_around_the_bo
 
 
 def test_about_half_are_normal_and_every_finding_occurs_on_both_sides():
-    phantoms = [make_phantom(2, i, (32, 32)) for i in range(300)]
+    phantoms = [make_phantom(2, i, (32, 32), draw=False) for i in range(300)]
     normal = sum(not p.findings for p in phantoms) / len(phantoms)
     assert 0.36 < normal < 0.54
     seen = Counter((f.finding, f.side) for p in phantoms for f in p.findings)
@@ -97,7 +103,7 @@ def test_about_half_are_normal_and_every_finding_occurs_on_both_sides():
 
 def test_the_report_reads_back_as_the_findings_that_are_there():
     for index in range(150):
-        phantom = make_phantom(9, index, (32, 32))
+        phantom = make_phantom(9, index, (32, 32), draw=False)
         assert report_findings(phantom.report) == phantom.labels
 
 
@@ -175,8 +181,8 @@ def test_the_truth_files_name_every_image_and_finding(tmp_path: Path):
         rows = list(csv.DictReader(file))
     for name, (_, phantom) in phantoms.items():
         listed = {(r["finding"], r["side"]) for r in rows if r["file"] == name}
-        assert (
-            listed == {(f.finding, f.side) for f in phantom.findings} or (listed == {("", "")} and not phantom.findings)
+        assert listed == {(f.finding, f.side) for f in phantom.findings} or (
+            listed == {("", "")} and not phantom.findings
         )
         assert len(truth["images"][name]["findings"]) == len(phantom.findings)
 

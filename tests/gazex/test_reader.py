@@ -14,7 +14,7 @@ from gazex.phantoms import make_phantom
 @settings(max_examples=30, deadline=None)
 @given(index=st.integers(0, 5000), seed=st.integers(0, 2**32), duration=st.floats(4, 60))
 def test_fixations_stay_in_the_image_in_order_and_in_time(index, seed, duration):
-    phantom = make_phantom(8, index, (64, 64))
+    phantom = make_phantom(8, index, (64, 64), draw=False)
     path = inspect(phantom.regions, phantom.findings, rng=np.random.default_rng(seed), duration_s=duration)
     assert len(path) > 0
     assert (path.x >= 0).all() and (path.x <= 63).all() and (path.y >= 0).all() and (path.y <= 63).all()
@@ -28,7 +28,7 @@ def test_fixations_stay_in_the_image_in_order_and_in_time(index, seed, duration)
 def test_a_finding_holds_the_eyes_before_its_sentence_ends():
     shares = []
     for index in range(40):
-        phantom = make_phantom(8, index, (64, 64), normal_share=0.0)
+        phantom = make_phantom(8, index, (64, 64), normal_share=0.0, draw=False)
         path = inspect(phantom.regions, phantom.findings, rng=np.random.default_rng(index), duration_s=20)
         for step, (name, _) in enumerate(PROTOCOL):
             for f in phantom.findings:
@@ -47,7 +47,9 @@ def test_the_same_generator_state_gives_the_same_reading():
 
 
 def test_a_reader_who_misses_the_finding_denies_it():
-    phantom = next(p for p in (make_phantom(8, i, (64, 64)) for i in range(99)) if "Pneumothorax" in p.labels)
+    phantom = next(
+        p for p in (make_phantom(8, i, (64, 64), draw=False) for i in range(99)) if "Pneumothorax" in p.labels
+    )
     path = inspect(phantom.regions, [], rng=np.random.default_rng(0))
     assert path.sentences[0][0].lower().startswith(("no", "there is no"))
 

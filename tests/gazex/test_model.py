@@ -1,0 +1,159 @@
+"""The network and its processor agree with transformers' own; the full-size path works by setting only."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gazex.infer import GazeX
+from gazex.model.config import LORA_TARGETS, SMALL_DIR, SPECIAL_TOKENS, GazeXConfig, ModelError
+from gazex.model.network import load_network, weights_sha256
+from gazex.model.processor import Processor, smart_size, window_level
+from gazex.phantoms import make_phantom
+from gazex.schema import EVIDENCE_SCHEMA
+from gazex.train.collate import pad_rows
+
+PIXELS = make_phantom(5, 3, (128, 112)).pixels
+
+
+def test_the_tokenizer_has_qwens_special_tokens_and_ends_turns_as_qwen_does(small):
+    tokenizer = small.processor.tokenizer
+    for token in SPECIAL_TOKENS:
+        assert tokenizer(token)["input_ids"] == [tokenizer.convert_tokens_to_ids(token)]
+    assert tokenizer.eos_token == "<|im_end|>"
+
+
+@settings(max_examples=40, deadline=None)
+@given(text=st.text(st.characters(blacklist_categories=("Cs",)), max_size=40))
+def test_any_text_survives_the_small_tokenizer(small, text):
+    import unicodedata
+
+    tokenizer = small.processor.tokenizer
+    text = unicodedata.normalize("NFC", text.replace("<|", "< |"))
+    assert tokenizer.decode(tokenizer(text)["input_ids"], clean_up_tokenization_spaces=False) == text
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(60, 4000), st.integers(60, 4000))
+def test_image_sizes_are_qwens(rows, columns):
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    expected = smart_resize(rows, columns, factor=28, min_pixels=56 * 56, max_pixels=756 * 756)
+    assert smart_size(rows, columns, 28, 56 * 56, 756 * 756) == tuple(expected)
+
+
+def test_patches_are_the_ones_of_transformers_image_processor(small):
+    from transformers import Qwen2VLImageProcessorPil
+
+    rng = np.random.default_rng(0)
+    grey = (rng.random((84, 56)) * 255).astype(np.uint8)
+    theirs = Qwen2VLImageProcessorPil(do_resize=False, patch_size=14)
+    wanted = theirs(np.repeat(grey[:, :, None], 3, axis=2), return_tensors="pt")
+    config = GazeXConfig(image_size=None, image_mean=tuple(theirs.image_mean), image_std=tuple(theirs.image_std))
+    ours = Processor(small.processor.tokenizer, config, patch=14, merge=2, temporal=2)
+    patches, grid = ours.patchify([grey.astype(np.float32) / 255])
+    assert grid == tuple(wanted["image_grid_thw"][0].tolist())
+    assert torch.allclose(patches, torch.as_tensor(wanted["pixel_values"]), atol=1e-5)
+
+
+def test_exposure_does_not_change_what_the_model_sees():
+    dim = (PIXELS // 3 + 200).astype(np.uint16)
+    assert np.abs(window_level(PIXELS) - window_level(dim)).max() < 0.01
+
+
+def test_the_text_loss_is_the_models_own_loss(small):
+    network, processor = small.network, small.processor
+    image = processor.patchify([processor.prepare(PIXELS)])
+    targets = ["No pneumothorax.", "There is a left pneumothorax.\nNo consolidation."]
+    rows = pad_rows(
+        [(processor.prompt_ids("Report this radiograph.", image[1]), processor.target_ids(t), 0) for t in targets],
+        processor,
+    )
+    with torch.no_grad():
+        ours = network.text_loss(network.see([image]), rows)
+        theirs = network.core(
+            input_ids=rows.input_ids,
+            attention_mask=rows.attention_mask,
+            mm_token_type_ids=rows.mm_token_type_ids,
+            pixel_values=torch.cat([image[0]] * 2),
+            image_grid_thw=torch.tensor([image[1]] * 2),
+            labels=rows.labels,
+        ).loss
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_reading_in_a_batch_says_the_same_as_reading_alone(small):
+    images = [make_phantom(5, i, (160, 150)).pixels for i in range(3)]
+    together = small.read_many(images)
+    for image, evidence in zip(images, together, strict=True):
+        alone = small.read(image)
+        assert [s.sentence for s in alone.report] == [s.sentence for s in evidence.report]
+        assert np.allclose(
+            [f.probability for f in alone.findings], [f.probability for f in evidence.findings], atol=1e-4
+        )
+
+
+def test_a_plain_qwen_folder_reads_by_setting_only_and_does_not_pretend(qwen_folder):
+    model = GazeX.load(qwen_folder)
+    evidence = model.read(PIXELS).to_dict()
+    assert evidence["schema"] == EVIDENCE_SCHEMA and len(evidence["findings"]) == 13
+    assert evidence["status"]["probability"] == "raw" and not model.calibrated
+    assert evidence["status"]["report"] == "invalid" and evidence["report"] == []  # random weights say nothing
+    assert evidence["trajectory"] == [] and evidence["status"]["trajectory"] == "none"
+
+
+def test_the_adapter_touches_the_language_model_and_nothing_else(qwen_folder):
+    network = load_network(qwen_folder, trainable=True)
+    adapted = [n for n, p in network.qwen.named_parameters() if p.requires_grad]
+    assert adapted and all("lora_" in n and re.fullmatch(LORA_TARGETS, n.split(".lora_")[0]) for n in adapted)
+    assert all(p.requires_grad for p in network.heat.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("/nowhere/at/all", "no model folder"),
+        ("EMPTY", "holds no weights"),
+        ("SHARD", "lacks the shard"),
+        ("BERT", "needs a Qwen2-VL"),
+    ],
+)
+def test_models_that_cannot_be_loaded_are_refused_in_one_sentence(tmp_path: Path, qwen_folder, name, words):
+    if name in {"SHARD", "BERT"}:
+        shutil.copytree(qwen_folder, tmp_path / "m")
+        name, kind = str(tmp_path / "m"), name
+        if kind == "SHARD":
+            next((tmp_path / "m").glob("model-00002*.safetensors")).unlink()
+        else:
+            (tmp_path / "m" / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    elif name == "EMPTY":
+        name = str(tmp_path)
+    with pytest.raises(ModelError, match=words) as caught:
+        GazeX.load(name)
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((4, 4), np.uint16), np.zeros((64, 64, 3), np.uint16), np.zeros((30_000, 16), np.uint16)]
+)
+def test_images_that_cannot_be_read_are_refused_in_one_sentence(small, pixels):
+    with pytest.raises(ModelError, match=r"^[^\n]+\.$"):
+        small.read(pixels)
+
+
+def test_the_hash_names_the_weights(tmp_path: Path):
+    shutil.copytree(SMALL_DIR, tmp_path / "m")
+    assert weights_sha256(tmp_path / "m") == weights_sha256("small")
+    path = tmp_path / "m" / "heat_head.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert weights_sha256(tmp_path / "m") != weights_sha256("small")
