@@ -6,8 +6,8 @@ from typing import Any
 
 from django.urls import reverse
 
-from study.models import Patient, Study
-from study.queries.studies import protocol_of
+from study.models import Membership, Patient, Study
+from study.queries.studies import protocol_of, studies_visible_to
 from study.registries import Refusal
 from training.models import ModelVersion
 from training.queries import ancestor_releases, is_researcher, patients_of_release
@@ -40,3 +40,18 @@ def refuse_leaks(study: Study, target_state: str) -> Refusal | None:
 
 def navigation(user: Any) -> list[tuple[str, str]]:
     return [("GazeX", reverse("training:dashboard"))] if is_researcher(user) else []
+
+
+def assisting_models(user: Any) -> list[tuple[str, str]]:
+    """The versions a comparison can be made with, newest first."""
+    return [(str(version), version.weights_sha256) for version in ModelVersion.objects.order_by("-created_at")]
+
+
+def study_links(study: Study, user: Any) -> list[tuple[str, str]]:
+    """From a draft comparison to its model, where a researcher of the study computes the answers it opens with."""
+    role: Any = Membership.Role.RESEARCHER
+    if study.state != Study.State.DRAFT or not studies_visible_to(user, role).contains(study):
+        return []
+    sha256 = protocol_of(study).body["model_sha256"]
+    version = ModelVersion.objects.filter(weights_sha256=sha256).first() if sha256 else None
+    return [("Compute GazeX's answers", reverse("training:model", args=[version.pk]))] if version else []

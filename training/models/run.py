@@ -18,6 +18,7 @@ class TrainingRun(Leased):
 
     class Phase(models.TextChoices):
         TRAINING = "training", "Training"
+        CALIBRATING = "calibrating", "Calibrating probabilities"
         EVALUATING = "evaluating", "Evaluating on the frozen phantoms"
 
     release = models.ForeignKey(DatasetRelease, on_delete=models.PROTECT, related_name="runs")
@@ -26,7 +27,7 @@ class TrainingRun(Leased):
     total = models.PositiveIntegerField(help_text="Steps to train.")
     step = models.PositiveIntegerField(default=0)
     loss = models.FloatField(null=True, blank=True)
-    phase = models.CharField(max_length=10, choices=Phase.choices, default=Phase.TRAINING)
+    phase = models.CharField(max_length=11, choices=Phase.choices, default=Phase.TRAINING)
     gate = models.JSONField(default=dict, help_text="What the new version must reach, written before the run.")
 
     class Meta(Leased.Meta):

@@ -22,8 +22,10 @@ class ModelVersion(UuidModel):
     run = models.OneToOneField(
         "training.TrainingRun", on_delete=models.PROTECT, null=True, blank=True, related_name="model_version"
     )
-    card = models.JSONField(default=dict)
-    metrics = models.JSONField(default=dict, help_text="What `gazex evaluate` wrote; {} until it was evaluated.")
+    card = models.JSONField(default=dict, blank=True)
+    metrics = models.JSONField(
+        default=dict, blank=True, help_text="What `gazex evaluate` wrote; {} until it was evaluated."
+    )
     promoted_at = models.DateTimeField(null=True, blank=True, help_text="When it was last promoted.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -18,6 +18,7 @@ class Tail:
         self.path = path
         self.offset = path.stat().st_size if skip and path.exists() else 0
         self.step: int | None = None
+        self.calibrating = False
 
     def read(self) -> list[dict[str, Any]]:
         """The points written since the last call, in order of their step; lines that are no points are left out."""
@@ -35,6 +36,7 @@ class Tail:
         points = []
         for line in whole.splitlines():
             point = _point(line)
+            self.calibrating = b'"calibrating"' in line
             # A trainer that rewrites its file on resuming repeats points that are stored already.
             if point is not None and (self.step is None or point["step"] > self.step):
                 self.step = point["step"]
@@ -55,7 +57,7 @@ def store(*, run: TrainingRun, points: list[dict[str, Any]]) -> dict[str, Any]:
 def _point(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-        if "phase" in row:  # calibrating: not a step
+        if "phase" in row:  # the probabilities' calibration after the last step
             return None
         point = {"step": int(row["step"])} | {key: float(row[key]) for key in ("loss", "lr", "elapsed_s")}
     except (ValueError, KeyError, TypeError):

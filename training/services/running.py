@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 LEASE_S = 9.0
 HEARTBEAT_S = 2.0
 MAX_STEPS = 1_000_000
+#: Exit status of a trainer that checkpointed because of SIGTERM.
+TERMINATED = 128 + signal.SIGTERM
 
 
 class RunFailedError(Exception):
@@ -162,7 +164,9 @@ class _Attempt:
             command.append("--resume")
 
         def beat() -> Held:
-            return self._renew(phase=TrainingRun.Phase.TRAINING, **progress.store(run=run, points=tail.read()))
+            fields = progress.store(run=run, points=tail.read())
+            phase = TrainingRun.Phase.CALIBRATING if tail.calibrating else TrainingRun.Phase.TRAINING
+            return self._renew(phase=phase, **fields)
 
         ending = self._gazex(command, "trainer", beat)
         if beat() is Held.LOST:  # the last lines
@@ -201,6 +205,8 @@ class _Attempt:
     def _check(self, ending: Ending, name: str) -> None:
         if ending.told is not Held.YES:
             raise _StoppedError(ending.told)
+        if ending.code == TERMINATED:
+            raise _KilledError(f"The {name} was told to stop by something other than this worker.")
         if ending.code < 0:
             raise _KilledError(f"The {name} was killed by {signal.Signals(-ending.code).name}.")
         if ending.code:

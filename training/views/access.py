@@ -28,7 +28,7 @@ def researcher_required(view: View) -> View:
             raise PermissionDenied("These pages are for researchers.")
         return view(request, *args, **kwargs)
 
-    return inner  # type: ignore[no-any-return]
+    return inner
 
 
 def refused(request: HttpRequest, refusal: Refused, back: Any, **kwargs: Any) -> HttpResponse:

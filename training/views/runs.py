@@ -122,6 +122,8 @@ def _sentence(run: TrainingRun) -> str:
             return "Stopping at a checkpoint …"
         if run.phase == TrainingRun.Phase.EVALUATING:
             return f"Trained {run.total} steps; now evaluating on {run.gate['cases']} frozen phantoms."
+        if run.phase == TrainingRun.Phase.CALIBRATING:
+            return f"Trained {run.total} steps; now calibrating the probabilities."
         if not run.step:
             return "Loading the base model and the release …"
         return f"Step {run.step} of {run.total}."
