@@ -6,11 +6,13 @@ import hashlib
 import statistics
 from collections import defaultdict
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from study.models import Arm, Assignment, AssistanceReveal, ProtocolVersion, Read, ReferenceStandard, Response, Stage
 from study.models import Study as StudyModel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: The endpoint that asks only whether a case is normal: truth is any finding, rating the highest confidence given.
 ANY = "any"
@@ -51,6 +53,8 @@ def readings(study: StudyModel) -> pd.DataFrame:
     Raises:
         ReadingsError: a case that was read has no reference standard.
     """
+    import pandas as pd
+
     protocol = current_protocol(study)
     findings = list(protocol.body["findings"])
     rows = (
@@ -123,6 +127,11 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 
 def readings_sha256(frame: pd.DataFrame) -> str:
     return hashlib.sha256(to_csv(frame)).hexdigest()
+
+
+def label_of(endpoint: str) -> str:
+    """What pages call an endpoint."""
+    return "any finding" if endpoint == ANY else endpoint
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,6 @@ from django.utils import timezone
 
 from analysis.models import AnalysisPlan
 from analysis.queries.readings import ANY, ReadingsError, arms_of, current_protocol
-from analysis.stats.components import COVARIANCES
-from analysis.stats.mrmc import FIGURES_OF_MERIT
-from analysis.stats.obuchowski_rockette import RANDOM
 from study.models import AuditEntry, Study
 from study.services.audit import record
 from study.services.errors import Refused
@@ -46,6 +43,11 @@ def check_body(study: Study, body: dict[str, Any]) -> dict[str, Any]:
     Raises:
         Refused: a key is missing or unknown, or a value is not one of its choices; the sentence names it.
     """
+    # Imported here: scipy takes a second that no other page need pay.
+    from analysis.stats.components import COVARIANCES
+    from analysis.stats.mrmc import FIGURES_OF_MERIT
+    from analysis.stats.obuchowski_rockette import RANDOM
+
     defaults = default_body(study)
     if set(body) != set(defaults):
         wrong = sorted(set(body) ^ set(defaults))

@@ -5,7 +5,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
-from analysis.figures import FIGURES
 from analysis.queries.results import results_visible_to
 from analysis.services.reporting import endpoint_named
 
@@ -14,6 +13,9 @@ from analysis.services.reporting import endpoint_named
 @login_required
 def figure(request: HttpRequest, slug: str, result_id: str, figure: str) -> HttpResponse:
     """One figure of a stored result as SVG; `?endpoint=` chooses the endpoint."""
+    # matplotlib is slow to import, and no other page needs it.
+    from analysis.figures import FIGURES
+
     result = get_object_or_404(results_visible_to(request.user), pk=result_id, study__slug=slug)
     endpoint = endpoint_named(result.numbers, request.GET.get("endpoint"))
     if figure not in FIGURES or endpoint is None:

@@ -4,8 +4,7 @@ from typing import Any
 
 from django import forms
 
-from analysis.queries.readings import ANY, arms_of, current_protocol
-from analysis.services.analysing import label_of
+from analysis.queries.readings import ANY, arms_of, current_protocol, label_of
 from study.models import Study
 
 _COVARIANCES = [("delong", "DeLong"), ("jackknife", "Jackknife"), ("unbiased", "Unbiased U-statistic")]

@@ -9,10 +9,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from analysis.models import AnalysisPlan, AnalysisResult, AnalysisRun
-from analysis.queries.readings import ReadingsError, completeness
+from analysis.queries.readings import ReadingsError, completeness, label_of
 from analysis.queries.results import results_visible_to, studies_analysed_by
 from analysis.services import reporting
-from analysis.services.analysing import label_of, request_run
+from analysis.services.analysing import request_run
 from analysis.services.planning import default_body, lock_plan, save_plan
 from study.models import Study
 from study.services.errors import Refused
