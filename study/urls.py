@@ -21,6 +21,7 @@ urlpatterns = [
     path("studies/<slug:slug>/close/", studies.study_close, name="study-close"),
     path("studies/<slug:slug>/unblind/", studies.study_unblind, name="study-unblind"),
     path("studies/<slug:slug>/enrol/", studies.study_enrol, name="study-enrol"),
+    path("studies/<slug:slug>/researchers/", studies.study_researcher, name="study-researcher"),
     path("studies/<slug:slug>/reads/<uuid:read_id>/invalidate/", studies.read_invalidate, name="read-invalidate"),
     path("cases/", cases.cases, name="cases"),
     path("cases/upload/", cases.case_upload, name="case_upload"),

@@ -32,6 +32,7 @@ from .errors import BadInput, Refused
 from .protocol_body import check_body, collection_body, comparison_body
 
 __all__ = [
+    "add_researcher",
     "close_study",
     "collection_body",
     "comparison_body",
@@ -113,6 +114,16 @@ def enrol(*, study: Study, user: User, reader_code: str, actor: User | None) -> 
         actor=actor, act=AuditEntry.Act.ENROLLED, subject=f"Study {study.slug}", detail={"reader": reader_code}
     )
     return enrolment
+
+
+@transaction.atomic
+def add_researcher(*, study: Study, user: User, actor: User | None) -> Membership:
+    """Let a person see the study as a researcher: its cases, its model's answers, its releases. Twice is once."""
+    membership, added = Membership.objects.get_or_create(study=study, user=user, role=Membership.Role.RESEARCHER)
+    if added:
+        detail = {"role": "researcher", "user": user.pk}
+        audit.record(actor=actor, act=AuditEntry.Act.ENROLLED, subject=f"Study {study.slug}", detail=detail)
+    return membership
 
 
 @transaction.atomic

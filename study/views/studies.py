@@ -27,7 +27,7 @@ from study.queries.studies import (
 from study.services import reading, studies
 from study.services.errors import Refused
 
-from .study_form import EnrolForm, StudyForm, next_code
+from .study_form import EnrolForm, ResearcherForm, StudyForm, next_code
 from .support import page
 
 COORDINATOR: Any = Membership.Role.COORDINATOR
@@ -39,7 +39,9 @@ def study_list(request: HttpRequest) -> HttpResponse:
     may_create = may_create_studies(request.user)
     if not may_create and not roles_of(request.user) & set(STAFF):
         raise PermissionDenied
-    listed = list(studies_visible_to(request.user, *STAFF).annotate(readers=Count("enrolments", distinct=True)))
+    listed = list(
+        studies_visible_to(request.user, *STAFF).annotate(readers=Count("enrolments", distinct=True)).order_by("name")
+    )
     counts = {
         row["enrolment__study"]: row
         for row in Assignment.objects.filter(enrolment__study__in=listed)
@@ -104,6 +106,8 @@ def study_page(request: HttpRequest, slug: str) -> HttpResponse:
             "links": [link for links_of in registries.study_links for link in links_of(study, request.user)],
             "coordinates": coordinates,
             "unfinished": unfinished_assignments(study).count() if study.state == Study.State.OPEN else 0,
+            "researchers": study.memberships.filter(role=Membership.Role.RESEARCHER).select_related("user"),
+            "researcher_form": ResearcherForm(study=study) if coordinates else None,
             "enrol_form": EnrolForm(study=study) if coordinates and draft else None,
         },
     )
@@ -148,6 +152,18 @@ def study_enrol(request: HttpRequest, slug: str) -> HttpResponse:
     code = next_code(study)
     studies.enrol(study=study, user=form.cleaned_data["user"], reader_code=code, actor=request.user)
     messages.success(request, f"{form.cleaned_data['user']} is enrolled as {code}.")
+    return redirect("study:study", slug)
+
+
+@page
+@require_POST
+def study_researcher(request: HttpRequest, slug: str) -> HttpResponse:
+    study = _coordinated(request, slug)
+    form = ResearcherForm(request.POST, study=study)
+    if not form.is_valid():
+        raise Refused("Choose a person who neither reads in this study nor is its researcher already.")
+    studies.add_researcher(study=study, user=form.cleaned_data["user"], actor=request.user)
+    messages.success(request, f"{form.cleaned_data['user']} is a researcher of {study}.")
     return redirect("study:study", slug)
 
 

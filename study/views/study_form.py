@@ -16,6 +16,9 @@ from study.planning import shuffled
 from study.queries.studies import cases_visible_to, readable_cases
 from study.services import studies
 
+RESEARCHER: Any = Membership.Role.RESEARCHER
+COORDINATOR: Any = Membership.Role.COORDINATOR
+
 
 class StudyForm(forms.Form):
     name = forms.CharField(max_length=200)
@@ -79,7 +82,7 @@ class StudyForm(forms.Form):
     )
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, label_suffix="", **kwargs)
         self.user = user
         people = self.fields["readers"]
         assert isinstance(people, forms.ModelMultipleChoiceField)
@@ -154,7 +157,24 @@ class EnrolForm(forms.Form):
         people.queryset = (
             User.objects.filter(is_active=True)
             .exclude(enrolments__study=study)
-            .exclude(memberships__study=study, memberships__role=Membership.Role.COORDINATOR)
+            .exclude(pk__in=User.objects.filter(memberships__study=study, memberships__role=COORDINATOR))
+            .order_by("username")
+        )
+
+
+class ResearcherForm(forms.Form):
+    """Someone who works with the study's data. Its readers are left out: a researcher's pages show the truth."""
+
+    user = forms.ModelChoiceField(queryset=User.objects.none(), label="Researcher", empty_label="Choose a person")
+
+    def __init__(self, *args: Any, study: Study, **kwargs: Any) -> None:
+        super().__init__(*args, auto_id="id_researcher_%s", **kwargs)
+        people = self.fields["user"]
+        assert isinstance(people, forms.ModelChoiceField)
+        people.queryset = (
+            User.objects.filter(is_active=True)
+            .exclude(enrolments__study=study)
+            .exclude(pk__in=User.objects.filter(memberships__study=study, memberships__role=RESEARCHER))
             .order_by("username")
         )
 

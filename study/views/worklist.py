@@ -31,6 +31,7 @@ class Entry:
     button: str | None
     gaze: str
     period: str | None = None
+    open: bool = False
 
     @property
     def asks_consent(self) -> bool:
@@ -42,13 +43,17 @@ class Entry:
 @require_safe
 def worklist(request: HttpRequest) -> HttpResponse:
     entries = [_entry(enrolment) for enrolment in with_progress(enrolments_of(request.user)).order_by("study__name")]
-    # What can be read comes first; what waits or is over, below.
-    entries.sort(key=lambda entry: entry.button is None)
     just_read = request.GET.get("study")
     focus = next((e.enrolment.pk for e in entries if e.button and e.enrolment.study.slug == just_read), None)
     if focus is None and not just_read:
         focus = next((e.enrolment.pk for e in entries if e.button and not e.asks_consent), None)
-    return render(request, "study/worklist.html", {"entries": entries, "focus": focus})
+    context = {
+        "entries": entries,
+        "ready": [entry for entry in entries if entry.button],
+        "waiting": [entry for entry in entries if not entry.button],
+        "focus": focus,
+    }
+    return render(request, "study/worklist.html", context)
 
 
 def _entry(enrolment: Enrolment) -> Entry:
@@ -66,9 +71,8 @@ def _entry(enrolment: Enrolment) -> Entry:
     periods = assignment.period.protocol.periods.count()
     period = f"Period {assignment.period.number} of {periods}" if periods > 1 else None
     if current:
-        return Entry(
-            enrolment, finished, total, f"Case {finished + 1} of {total} is open.", "Continue reading", gaze, period
-        )
+        sentence = f"Case {finished + 1} of {total} is open."
+        return Entry(enrolment, finished, total, sentence, "Continue reading", gaze, period, open=True)
     moment = opens_at(assignment)
     if moment is not None and timezone.now() < moment:
         wait = f"{assignment.period} opens on {moment:%-d %B %Y at %H:%M} UTC."

@@ -87,6 +87,7 @@ TABLE: dict[str, tuple[str, list[int]]] = {
     "study-close": ("post", [302, 404, 404, 404, 404, 409, 404, 404, 404]),
     "study-unblind": ("post", [302, 404, 404, 404, 404, 409, 404, 404, 404]),
     "study-enrol": ("post", [302, 404, 404, 404, 404, 409, 404, 404, 404]),
+    "study-researcher": ("post", [302, 404, 404, 404, 404, 409, 404, 404, 404]),
     "read-invalidate": ("post", [302, 404, 404, 404, 404, 302, 404, 404, 404]),
 }
 
@@ -97,7 +98,10 @@ def address(world: World, name: str) -> str:
         "consent": [world.enrolment.pk],
         "frame": [world.read.pk, image_of(world.read).pk],
         **{one: [world.read.pk] for one in ("read", "events", "assistance", "lock", "submit")},
-        **{one: ["here"] for one in ("study", "study-open", "study-close", "study-unblind", "study-enrol")},
+        **{
+            one: ["here"]
+            for one in ("study", "study-open", "study-close", "study-unblind", "study-enrol", "study-researcher")
+        },
         "read-invalidate": ["here", world.read.pk],
     }
     return reverse(f"study:{name}", args=arguments.get(name, []))
