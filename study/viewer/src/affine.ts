@@ -11,9 +11,9 @@ export type Matrix = readonly [number, number, number, number, number, number];
 export interface Geometry {
   readonly rows: number;
   readonly columns: number;
-  /** Distance between rows (down) and between columns (across), in the same unit. */
-  readonly rowSpacing: number;
-  readonly columnSpacing: number;
+  /** Distance between rows (down) and between columns (across), in the same unit; null where the file does not say. */
+  readonly rowSpacing: number | null;
+  readonly columnSpacing: number | null;
 }
 
 /** Where the canvas is: its CSS rectangle on the page and its size in device pixels. */
@@ -35,8 +35,9 @@ export interface Placement {
   readonly flip?: 1 | -1;
 }
 
-export function aspectOf(geometry: Geometry): number {
-  return geometry.rowSpacing / geometry.columnSpacing;
+/** How much taller than wide a pixel is; pixels are square where the file does not say. */
+export function aspectOf({ rowSpacing, columnSpacing }: Geometry): number {
+  return rowSpacing && columnSpacing ? rowSpacing / columnSpacing : 1;
 }
 
 /** Image pixels to canvas device pixels (origin: the canvas's top left corner). */

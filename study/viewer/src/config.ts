@@ -22,6 +22,8 @@ export interface ReadConfig {
   readonly position: { readonly index: number; readonly total: number; readonly period: number };
   readonly assistance: "none" | "concurrent" | "on_request" | "second_read";
   readonly state: string;
+  /** The number the read's next event gets, as far as the server knows. */
+  readonly nextEvent?: number;
   readonly image: ImageDescription & { readonly id: string; readonly frameUrl: string };
   readonly next: { readonly frameUrl: string } | null;
   readonly findings: readonly string[];

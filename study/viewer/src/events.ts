@@ -65,9 +65,9 @@ export class EventLog {
     try {
       const events = items.map((event, i) => ({ seq: from + i, ...event }));
       const { next } = await postJson<{ next: number }>(this.#url, { events }, this.#csrf, leaving);
-      if (from === this.#log.acknowledged && next > from + items.length) {
-        // Another tab, or a forgotten one, used these numbers: ours come after them.
-        this.#log.rebase(next);
+      if (from === this.#log.acknowledged && (next < from || next > from + items.length)) {
+        // Another tab used these numbers, or events were lost with one: ours follow on what the server has.
+        this.#log.renumber(next);
         this.#log.stored(this.#log.next);
       } else {
         this.#log.acknowledge(next);

@@ -72,7 +72,12 @@ export class NumberedLog<T> {
    */
   rebase(serverNext: number): number {
     const by = serverNext - this.acknowledged;
-    if (by <= 0) return 0;
+    return by > 0 ? this.renumber(serverNext) : 0;
+  }
+
+  /** Give everything held here new numbers, from `first` on. Returns how far the numbers moved. */
+  renumber(first: number): number {
+    const by = first - this.acknowledged;
     this.#items = new Map([...this.#items].map(([seq, item]) => [seq + by, item]));
     this.acknowledged += by;
     this.#next += by;

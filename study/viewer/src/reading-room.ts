@@ -62,12 +62,15 @@ async function open(): Promise<void> {
   const shift = performance.timeOrigin - draft.origin;
   const time = (t = performance.now()): number => t + shift;
 
+  // The server may know of events that this tab does not (a tab closed before); those it lacks are sent again.
+  const known = config.nextEvent ?? 0;
+  const resumed = draft.nextEvent >= known;
   const events = new EventLog({
     url: config.urls.events,
     csrfToken: config.csrfToken,
-    next: draft.nextEvent,
+    next: resumed ? draft.nextEvent : known,
     time,
-    pending: draft.pendingEvents,
+    pending: resumed ? draft.pendingEvents : [],
     remember: (next, pending) => {
       draft.nextEvent = next;
       draft.pendingEvents = pending;

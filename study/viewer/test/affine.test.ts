@@ -39,6 +39,11 @@ test("fit shows the whole image and touches two edges", () => {
   assert.ok(x0 >= 0 && x1 <= surface.deviceWidth);
 });
 
+test("pixels without a spacing are square", () => {
+  const [a, , , d] = toDevice(fit(geometry, surface), { ...geometry, rowSpacing: null, columnSpacing: null }, surface);
+  assert.equal(d, a);
+});
+
 test("zooming keeps the image point under the cursor", () => {
   const before = { ...fit(geometry, surface), rotation: 30 };
   const point = apply(invert(toCss(before, geometry, surface)), 300, 500);

@@ -38,8 +38,10 @@ test("numbers the server holds and this browser forgot are not used again", () =
   const log = filled(2);
   log.stored(2);
   assert.equal(log.rebase(40), 40);
-  assert.deepEqual(log.unstored(), []);
-  log.stored(42);
+  // Under their new numbers they have to be stored again before they are sent.
+  assert.equal(log.batch(10), null);
+  assert.deepEqual(log.unstored(), [[40, "item 0"], [41, "item 1"]]);
+  assert.equal(log.push("item 2"), 42);
 });
 
 test("an acknowledgement from the future does not skip what is still here", () => {
@@ -47,4 +49,12 @@ test("an acknowledgement from the future does not skip what is still here", () =
   log.stored(2);
   log.acknowledge(9);
   assert.equal(log.acknowledged, 2);
+});
+
+test("where the server expects less than is held here, the numbers close the gap", () => {
+  const log = new NumberedLog<string>(9, [[7, "seven"], [8, "eight"]]);
+  assert.equal(log.renumber(4), -3);
+  log.stored(log.next);
+  assert.deepEqual(log.batch(10), { from: 4, items: ["seven", "eight"] });
+  assert.equal(log.push("next"), 6);
 });
