@@ -79,7 +79,7 @@ export class AgentClient {
     };
     this.#post({ type: "connect", url: options.url, key: options.key, origin });
     setTimeout(
-      () => this.#failed("The station agent does not answer on this computer: start gazeroom-agent."),
+      () => this.#first && this.#failed("The station agent does not answer on this computer: start gazeroom-agent."),
       options.timeoutMs ?? 5000,
     );
   }
