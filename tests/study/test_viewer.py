@@ -634,3 +634,39 @@ def test_a_broken_track_is_one_sentence(site: Site, browser: Any) -> None:
     with open_page(browser, serve_replay(site, {**recorded(), "x": [1.0]})) as (page, _):
         page.wait_for_selector("#replay [role=alert]")
         assert "400 times and 1 positions" in page.inner_text("#replay")
+
+
+def test_a_mark_is_moved_by_its_outline_and_resized_by_its_corner(site: Site, browser: Any) -> None:
+    url = site.serve_read(fiducials())
+
+    def drag(page: Any, start: tuple[int, int], end: tuple[int, int]) -> None:
+        page.mouse.move(*start)
+        page.mouse.down()
+        page.mouse.move(*end, steps=3)
+        page.mouse.up()
+
+    with open_page(browser, url) as (page, _):
+        shown(page)
+        page.keyboard.press("b")
+        drag(page, (300, 200), (400, 280))
+        drag(page, (350, 200), (380, 240))
+        drag(page, (430, 320), (460, 300))
+        wait_until(lambda: len([e for e in site.events() if e["kind"].startswith("mark_")]) == 3, "three events")
+
+    drawn, moved, resized = (e["payload"]["points"] for e in site.events() if e["kind"].startswith("mark_"))
+    k = 1024 / 800
+    assert np.subtract(moved, drawn) == pytest.approx([30 * k, 40 * k, 30 * k, 40 * k])
+    assert np.subtract(resized, moved) == pytest.approx([0, 0, 30 * k, -20 * k])
+
+
+def test_the_assisted_reading_room_has_no_accessibility_violations(site: Site, browser: Any) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    with open_page(browser, site.serve_read(fiducials(), evidence=evidence())) as (page, _):
+        shown(page)
+        page.wait_for_selector("#gazex h2")
+        page.keyboard.press("p")
+        page.mouse.click(400, 400)
+        violations = Axe().run(page).response["violations"]
+
+    assert [(violation["id"], violation["nodes"][0]["html"]) for violation in violations] == []
