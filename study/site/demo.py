@@ -112,10 +112,10 @@ class Demo:
         return people
 
     def _cases(self) -> None:
-        missing = self.size.collection_cases + self.size.by_hand_cases + self.size.simulated_cases
-        missing -= Case.objects.filter(source=Case.Source.PHANTOM).count()
-        if missing > 0:
-            call_command("make_phantoms", missing, seed=self.seed, verbosity=0)
+        wanted = self.size.collection_cases + self.size.by_hand_cases + self.size.simulated_cases
+        if Case.objects.filter(source=Case.Source.PHANTOM).count() < wanted:
+            # The whole series: those of an interrupted start are recognised and not drawn twice.
+            call_command("make_phantoms", wanted, seed=self.seed, verbosity=0)
 
     def _base_model(self) -> Any:
         from training.services.models import register_base

@@ -220,6 +220,14 @@ def test_signed_padding_written_as_unsigned_is_recognised(tmp_path: Path) -> Non
     assert decoded.attributes["StoredOffset"] == modality_of(decoded).min()
 
 
+def test_unsigned_padding_written_as_signed_is_recognised(tmp_path: Path) -> None:
+    pixels = ramp(top=2000)
+    pixels[0] = 65535
+    ds = make_dataset(pixels, bits=16)
+    ds.add_new("PixelPaddingValue", "SS", -1)
+    assert read(write(ds, tmp_path / "a.dcm")).frame.max() == 2000
+
+
 def test_without_a_window_the_bulk_of_the_histogram_is_shown(tmp_path: Path) -> None:
     pixels = np.full((100, 100), 1000)
     pixels[:, 50:] = 2000
