@@ -436,6 +436,21 @@ def test_a_read_that_must_be_recorded_shows_nothing_without_the_agent(
         assert page.is_visible("#curtain-retry")
 
 
+def test_a_read_that_must_be_recorded_opens_as_soon_as_the_tracker_is_on(
+    site: Site, sockets: Sockets, browser: Any
+) -> None:
+    sockets.station.tracker = False
+
+    with open_page(browser, site.serve_read(fiducials(), capture=sockets.capture)) as (page, _):
+        wait_until(lambda: "switch the eye tracker on" in page.inner_text("#curtain-text"), "the agent's sentence")
+        assert page.get_attribute("#stage", "data-seq") is None
+        page.wait_for_timeout(400)
+        sockets.station.tracker = True
+        shown(page)
+        assert page.inner_text("#indicator-text") == "Recording"
+        assert page.is_hidden("#curtain")
+
+
 def test_a_magnified_page_refuses_to_record(site: Site, sockets: Sockets, browser: Any) -> None:
     url = site.serve_read(fiducials(), capture={**sockets.capture, "required": False})
     context = browser.new_context(viewport={"width": 1280, "height": 800})

@@ -20,7 +20,7 @@ import numpy as np
 import websockets
 from django.template.loader import render_to_string
 
-from capture.agent.pagesocket import PageSocket
+from capture.agent.pagesocket import PageSocket, Refusal
 from study.site.headers import HEADERS
 
 STATIC = Path(__file__).resolve().parents[2] / "study" / "static"
@@ -167,16 +167,17 @@ class Station:
         self.stimuli: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self.recording = False
+        self.tracker = True
 
     def clock(self) -> float:
         return time.monotonic()
 
     def welcome(self) -> dict[str, Any]:
-        tracker = {"found": True, "name": "test tracker", "serial": "1", "rate_hz": 600}
+        tracker = {"found": self.tracker, "name": "test tracker", "serial": "1", "rate_hz": 600}
         return {"tracker": tracker, "display": DISPLAY, "recording": self.recording}
 
     def status(self) -> dict[str, Any]:
-        return {"recording": self.recording, "tracker": True, "pending_frames": 0, "uploaded": 0}
+        return {"recording": self.recording, "tracker": self.tracker, "pending_frames": 0, "uploaded": 0}
 
     def stimulus(self, stimulus: dict[str, Any]) -> None:
         self.stimuli.append(stimulus)
@@ -186,6 +187,8 @@ class Station:
         return {"t": [1.0], "left": [[0.5, 0.5]], "right": [[0.5, 0.5]], "valid_left": [True], "valid_right": [True]}
 
     async def start(self, recording: str, token: str, socket: str) -> dict[str, Any]:
+        if not self.tracker:
+            raise Refusal("No gaze is arriving: switch the eye tracker on, or start its LSL program.")
         self.calls.append("start")
         self.recording = True
         return {"recording": recording, "epoch": "e"}

@@ -30,6 +30,7 @@ export class Capture {
   #agent: AgentClient | null = null;
   #status: Status | null = null;
   #started = false;
+  #starting = false;
   #trouble: string | null = "connecting to the station agent.";
   #serverTrouble: string | null = null;
   #magnified: string | null = null;
@@ -159,7 +160,10 @@ export class Capture {
         agent.onExchange = (exchange) => this.#socket.push("clock", exchange);
         for (const exchange of agent.exchanges) this.#socket.push("clock", exchange);
         agent.onStatus = (status) => {
+          // The tracker was switched on meanwhile: what was refused without it is asked for again.
+          const arrived = status.tracker && !this.#status?.tracker;
           this.#status = status;
+          if (arrived && !this.#started && !this.#ended) void this.#start();
           if (this.#started && !status.recording && !this.#ended) {
             this.#started = false;
             this.#say("the station agent stopped recording.");
@@ -188,17 +192,14 @@ export class Capture {
 
   async #start(): Promise<void> {
     const agent = this.#agent;
-    if (!agent || this.#ended) return;
+    if (!agent || this.#ended || this.#starting) return;
     const magnified = refusal();
     if (magnified) {
       this.#magnified = magnified;
       this.#say(magnified);
       return this.#settle(false);
     }
-    if (!agent.welcome.tracker.found) {
-      this.#say("the station agent finds no eye tracker: connect it and try again.");
-      return this.#settle(false);
-    }
+    this.#starting = true;
     try {
       const { recording, token, ingestSocket } = this.#config;
       const { epoch } = await agent.start({ recording, token, socket: ingestSocket });
@@ -216,6 +217,8 @@ export class Capture {
     } catch (error) {
       this.#say(error instanceof Error ? error.message : String(error));
       this.#settle(false);
+    } finally {
+      this.#starting = false;
     }
   }
 
