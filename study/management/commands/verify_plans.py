@@ -16,4 +16,5 @@ class Command(BaseCommand):
         if problems:
             raise CommandError("\n".join(problems))
         count = ProtocolVersion.objects.filter(locked_at__isnull=False).count()
-        self.stdout.write(f"{count} locked protocol{'s' if count != 1 else ''}, each as it was locked.")
+        if options["verbosity"]:
+            self.stdout.write(f"{count} locked protocol{'s' if count != 1 else ''}, each as it was locked.")
