@@ -178,7 +178,10 @@ def _build(recording: Recording, image: Image) -> tuple[Track, clocks.ClockFit]:
     if not len(records):
         raise Unprocessable("No viewport state arrived for this read, so gaze has no image under it.")
     try:
-        times, clock = state_times(records, exchanges)
+        times, clock, left = state_times(records, exchanges)
+        # Between one page and the next the image was not on the screen.
+        records += [{**records[i], "visible": False} for i, _ in left]
+        times = np.r_[times, [t for _, t in left]]
         states = ViewportStates.from_records(
             records, times, rows=image.rows, columns=image.columns, display=Display.from_dict(display)
         )
@@ -214,8 +217,10 @@ def _samples(recording: Recording) -> tuple[Floats, dict[str, Any]]:
     return samples, display
 
 
-def state_times(records: list[dict[str, Any]], exchanges: Floats) -> tuple[Floats, clocks.ClockFit]:
-    """LSL time of each state [M], and the fit of the last clock.
+def state_times(
+    records: list[dict[str, Any]], exchanges: Floats
+) -> tuple[Floats, clocks.ClockFit, list[tuple[int, float]]]:
+    """LSL time of each state [M], the fit of the last clock, and (last state, LSL time) of each page that was left.
 
     A page loaded again keeps the first page's time origin. Where a browser has forgotten it, time starts anew: then
     each stretch of states is read by the exchanges of its own stretch.
@@ -229,13 +234,14 @@ def state_times(records: list[dict[str, Any]], exchanges: Floats) -> tuple[Float
             "they cannot be told apart."
         )
     times = np.empty(len(t))
-    bounds = []
+    bounds, ends = [], []
     for rows, own in zip(of_states, of_clocks, strict=True):
         fit = clocks.fit(own)
         times[rows] = fit.to_lsl(t[rows])
         bounds.append(fit.bound_s)
+        ends.append((int(rows[-1]), float(fit.to_lsl(max(own[-1, 3], t[rows[-1]])))))
     worst = clocks.ClockFit(fit.pieces, max(bounds), len(exchanges), fit.drift_ppm)
-    return times, worst
+    return times, worst, ends[:-1]
 
 
 def _utterances(transcript: Transcript | None, clock: clocks.ClockFit, track: Track) -> list[tuple[str, float, float]]:

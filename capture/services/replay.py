@@ -62,7 +62,7 @@ def _nullable(values: Any, gone: Any, step: int) -> list[float | None]:
 def _states(recording: Recording, track: Track) -> list[dict[str, Any]]:
     records = store.read_journal(ingest.journal_path(recording, "states"))
     exchanges = store.read_journal(ingest.journal_path(recording, "clock"))
-    times, _ = processing.state_times(records, np.array(exchanges, dtype=np.float64).reshape(-1, 4))
+    times, _, _ = processing.state_times(records, np.array(exchanges, dtype=np.float64).reshape(-1, 4))
     return [
         {"t": round(float(t), 4), "a": r["a"], "rect": r["rect"], "view": r["view"], "visible": r["visible"]}
         for t, r in sorted(zip(times - track.origin_lsl, records, strict=True), key=lambda pair: pair[0])
