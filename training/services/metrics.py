@@ -92,7 +92,7 @@ def _text(number: float | None, metrics: dict[str, Any], metric: Metric) -> str:
 def _signed(number: float | None, metric: Metric) -> str:
     if number is None:
         return "–"
-    return f"{number:+.0f}" if metric.count else f"{number:+.3f}"
+    return (f"{number:+.0f}" if metric.count else f"{number:+.3f}").replace("-", "−")
 
 
 def _chance(metrics: dict[str, Any], metric: Metric) -> str:

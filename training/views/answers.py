@@ -66,9 +66,11 @@ def answer(request: HttpRequest, job_id: UUID) -> HttpResponse:
     context: dict[str, Any] = {"job": job, "image": job.image, "case": job.image.case, "version": job.version}
     if job.output is not None and job.output.valid:
         evidence = job.output.evidence
+        findings = sorted(evidence["findings"], key=lambda row: -row["probability"])
         context |= {
             "evidence": evidence,
-            "findings": sorted(evidence["findings"], key=lambda row: -row["probability"]),
+            "findings": findings,
+            "probable": [row for row in findings if row["probability"] >= 0.5],
             "boxes": _boxes(evidence),
             "trajectory": _trajectory(evidence),
             "font": max(evidence["rows"], evidence["columns"]) / 45,

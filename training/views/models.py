@@ -75,7 +75,7 @@ def compare(request: HttpRequest) -> HttpResponse:
         "b": b,
         "form": form,
         "rows": metrics.compare(a, b),
-        "sides": [{"version": v, "lineage": lineage(v), "releases": ancestor_releases(v)} for v in (a, b)],
+        "sides": [{"version": v, "lineage": lineage(v), "card": _flat(v.card)} for v in (a, b)],
     }
     return render(request, "training/compare.html", context)
 
