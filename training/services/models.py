@@ -43,7 +43,7 @@ def register_base(*, actor: Any = None) -> ModelVersion:
         weights_sha256=sha256,
         path=name,
         card=_json(folder / "card.json") if folder else {},
-        # Evaluated with the weights in the repository; other base models are evaluated with the first run on them.
+        # A folder may bring its evaluation; any other base is evaluated with the first run that starts from it.
         metrics=_json(folder / "metrics.json") if folder else {},
     )
     version.full_clean()
