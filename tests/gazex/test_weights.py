@@ -1,0 +1,122 @@
+"""The committed model has learnt: on phantoms nobody trained on, it beats chance at everything it is asked."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from gazex.calibration import fit_platt, iou, region_box
+from gazex.evaluate import evaluate
+from gazex.findings import PHANTOM_FINDINGS, label_sentence, side_of
+from gazex.infer import occlude
+from gazex.model.config import SMALL_DIR
+from gazex.phantoms import TEST_SEED, make_phantom
+from gazex.schema import EVIDENCE_SCHEMA
+
+
+@pytest.fixture(scope="module")
+def result(small):
+    return evaluate(small, cases=40)
+
+
+@pytest.fixture(scope="module")
+def evidences(small):
+    phantoms = [make_phantom(TEST_SEED, i, (256, 240)) for i in range(100, 116)]
+    return phantoms, small.read_many([p.pixels for p in phantoms])
+
+
+def test_reports_name_findings_and_sides_far_above_chance(result):
+    assert result["report"]["f1"] > result["report"]["f1_chance"] + 0.25
+
+
+def test_probabilities_rank_and_are_better_than_the_prevalence(result):
+    assert result["probability"]["auc_mean"] > 0.85
+    assert result["probability"]["brier"] < result["probability"]["brier_prevalence"]
+
+
+def test_trajectories_are_nearer_to_the_reader_of_the_same_case_than_to_others(result):
+    assert result["gaze"]["similarity"] > result["gaze"]["similarity_chance"] + 0.02
+
+
+def test_most_answers_parse(result):
+    failures = result["parse_failures"]
+    assert failures["report"] <= 0.05 * failures["of"] and failures["trajectory"] <= 0.3 * failures["of"]
+
+
+def test_evidence_is_json_in_image_pixels_and_names_its_model(evidences, small):
+    for phantom, evidence in zip(*evidences, strict=True):
+        raw = json.loads(json.dumps(evidence.to_dict()))
+        assert raw["schema"] == EVIDENCE_SCHEMA and raw["model_sha256"] == small.weights_sha256
+        assert (raw["rows"], raw["columns"]) == (phantom.rows, phantom.columns)
+        assert [f["finding"] for f in raw["findings"]] == list(PHANTOM_FINDINGS)
+        assert all(0 <= f["probability"] <= 1 for f in raw["findings"])
+        for sentence in raw["report"]:
+            if sentence["box"] is not None:
+                x0, y0, x1, y1 = sentence["box"]
+                assert 0 <= x0 <= x1 <= phantom.columns - 1 and 0 <= y0 <= y1 <= phantom.rows - 1
+            if sentence["verified"]:
+                assert sentence["finding"] and sentence["box"]
+        assert raw["trajectory"]
+        for point in raw["trajectory"]:
+            assert 0 <= point["x"] <= phantom.columns - 1 and 0 <= point["y"] <= phantom.rows - 1
+            assert point["duration_ms"] >= 0
+
+
+def test_a_sentence_carries_the_finding_and_side_that_it_says(evidences):
+    for evidence in evidences[1]:
+        for sentence in evidence.report:
+            affirmed = [f for f, m in label_sentence(sentence.sentence).items() if m == "positive"]
+            assert ([sentence.finding] if sentence.finding else []) == affirmed[:1]
+            if sentence.finding:
+                assert sentence.side == side_of(sentence.sentence)
+
+
+def test_a_sided_box_lies_on_the_patients_side(evidences):
+    seen = 0
+    for phantom, evidence in zip(*evidences, strict=True):
+        for s in evidence.report:
+            if s.box and s.side in {"left", "right"}:
+                seen += 1
+                assert ((s.box[0] + s.box[2]) / 2 > phantom.columns / 2) == (s.side == "left")
+    assert seen >= 3
+
+
+def test_hiding_a_box_changes_the_box_and_nothing_else():
+    image = np.random.default_rng(0).random((56, 56)).astype(np.float32)
+    hidden = occlude(image, (0.25, 0.25, 0.5, 0.5))
+    changed = hidden != image
+    assert changed[14:28, 14:28].mean() > 0.99
+    changed[14:28, 14:28] = False
+    assert not changed.any()
+
+
+def test_verified_boxes_are_more_often_right_than_unverified_ones(result):
+    right, wrong = result["report"]["verified_of_right"], result["report"]["verified_of_wrong"]
+    assert right is not None and right > 0.3
+    assert wrong is None or wrong < right
+
+
+def test_the_card_says_how_the_weights_were_made_and_they_are_small():
+    card = json.loads((SMALL_DIR / "card.json").read_text())
+    assert card["command"].startswith("python -m gazex train-small") and card["seed"] == 1
+    assert {"torch", "transformers", "numpy"} <= set(card["libraries"])
+    assert card["metrics"]["report"]["f1"] > card["metrics"]["report"]["f1_chance"]
+    assert sum(p.stat().st_size for p in SMALL_DIR.rglob("*") if p.is_file()) < 6 * 2**20
+
+
+def test_platt_scaling_finds_the_slope_and_offset_of_a_known_model():
+    rng = np.random.default_rng(1)
+    z = rng.normal(0, 2, 6000)
+    truth = rng.random(6000) < 1 / (1 + np.exp(-(0.5 * z - 1.0)))
+    a, b = fit_platt(z, truth)
+    assert a == pytest.approx(0.5, abs=0.1) and b == pytest.approx(-1.0, abs=0.15)
+
+
+def test_a_region_is_the_blob_that_holds_the_maximum():
+    heat = np.zeros((64, 64))
+    heat[8:16, 40:48] = 1.0
+    heat[40:60, 4:20] = 0.9
+    assert region_box(heat, 0.5) == (40 / 64, 8 / 64, 48 / 64, 16 / 64)
+    assert iou((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
