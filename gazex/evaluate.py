@@ -43,7 +43,8 @@ def evaluate(model: GazeX, *, cases: int = 60, seed: int = TEST_SEED) -> dict[st
         JSON-ready (schema "gazeroom.evaluation/1"). A figure that cannot be estimated is None. For report F1, finding
         and side must both be right; chance is the same figure with the answers of other cases. Box IoU is over findings
         that are there and were said, beside the mean box of that finding and side. Gaze similarity is the cosine of
-        dwell maps (σ 0.06 of the image) with the simulated reader's, chance with his path over other cases.
+        dwell maps (σ 0.06 of the image) with the simulated reader's, chance with his path over other cases;
+        since normal cases are all read alike, it is given for the abnormal ones too.
     """
     if cases < 8:
         raise ValueError(f"An evaluation on {cases} cases says nothing; use at least 8.")
@@ -62,6 +63,7 @@ def evaluate(model: GazeX, *, cases: int = 60, seed: int = TEST_SEED) -> dict[st
     prior = _mean_boxes()
     maps_read = [_reader_map(p) for p in phantoms]
     maps_model = [_trajectory_map(e) for e in evidences]
+    abnormal = [i for i, t in enumerate(truth) if t]
     positives = [(s, t) for e, t in zip(evidences, truth, strict=True) for s in e.report if s.finding]
     right = [s.verified for s, t in positives if s.finding in t]
     wrong = [s.verified for s, t in positives if s.finding not in t]
@@ -120,6 +122,10 @@ def evaluate(model: GazeX, *, cases: int = 60, seed: int = TEST_SEED) -> dict[st
             "similarity": _mean([_cosine(a, b) for a, b in zip(maps_model, maps_read, strict=True)]),
             "similarity_chance": chance(
                 lambda k: _mean([_cosine(a, b) for a, b in zip(maps_model, maps_read[k:] + maps_read[:k], strict=True)])
+            ),
+            "similarity_abnormal": _mean([_cosine(maps_model[i], maps_read[i]) for i in abnormal]),
+            "similarity_abnormal_chance": chance(
+                lambda k: _mean([_cosine(maps_model[i], maps_read[(i + k) % cases]) for i in abnormal])
             ),
         },
         "parse_failures": {

@@ -30,7 +30,7 @@ REPLAY: Final = 0.4
 """Share of base phantoms in a retraining batch (30–50 % keeps few visits from wrecking what was learnt)."""
 REPLAY_POOL: Final = 240
 CORPUS_CASES: Final = 300
-CARD_CASES: Final = 200
+CARD_CASES: Final = 100
 
 
 class PhantomSource:
@@ -198,7 +198,7 @@ def retrain(
 
 
 def _measured(model: Path) -> dict[str, Any]:
-    """What `python -m gazex evaluate --model MODEL --cases 200` measures, for the card."""
+    """What `python -m gazex evaluate --model MODEL --cases 100` measures, for the card."""
     from gazex.evaluate import evaluate
     from gazex.infer import GazeX
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from gazex.calibration import fit_platt, iou, region_box
 from gazex.evaluate import evaluate
@@ -36,8 +37,21 @@ def test_probabilities_rank_and_are_better_than_the_prevalence(result):
     assert result["probability"]["brier"] < result["probability"]["brier_prevalence"]
 
 
-def test_trajectories_are_nearer_to_the_reader_of_the_same_case_than_to_others(result):
-    assert result["gaze"]["similarity"] > result["gaze"]["similarity_chance"] + 0.02
+def test_the_hottest_place_lies_on_the_finding_of_this_case_and_not_of_another(small):
+    phantoms = [make_phantom(TEST_SEED, i, (224, 224), normal_share=0.0, subtlety=0.2) for i in range(200, 240)]
+    own, other = [], []
+    for channel, finding in enumerate(small.findings):
+        shown = [(p, f) for p in phantoms for f in p.findings if f.finding == finding]
+        for k, (phantom, reference) in enumerate(shown):
+            image = small.processor.patchify([small.processor.prepare(phantom.pixels)])
+            with torch.inference_mode():
+                heat = small.network.heat_maps(small.network.see([image]))[0][channel].numpy()
+            row, col = np.unravel_index(int(heat.argmax()), heat.shape)
+            x, y = (col + 0.5) / heat.shape[1] * 224 - 0.5, (row + 0.5) / heat.shape[0] * 224 - 0.5
+            for hits, box in ((own, reference.box), (other, shown[k - 1][1].box)):
+                hits.append(box[0] - 8 <= x <= box[2] + 8 and box[1] - 8 <= y <= box[3] + 8)
+    assert len(own) > 40 and np.mean(own) > 0.6
+    assert np.mean(own) > np.mean(other) + 0.2
 
 
 def test_most_answers_parse(result):
