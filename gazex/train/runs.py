@@ -162,7 +162,6 @@ def retrain(
         raise TrainError(f"There is no visit in {visits_folder} to train on.")
     if not any(v.sentences for v in visits):
         raise TrainError(f"No visit in {visits_folder} has a sentence to learn from.")
-    started = time.monotonic()
     network = load_network(init, trainable=True)
     findings = network.config.heat_findings
     replay = PhantomSource(PhantomRecords(network.processor, findings), REPLAY_POOL)
@@ -170,7 +169,7 @@ def retrain(
     state = train(network, ReplaySource(records, replay), retrain_stages(steps), out, seed=seed, resume=resume)
     if not state.finished:
         return state
-    progress = Progress(out, steps, elapsed_before=time.monotonic() - started, every_s=1.0)
+    progress = Progress(out, steps, elapsed_before=state.elapsed_s, every_s=1.0)
     model = out / "model"
     network.save(model)
     calibration = calibrate(

@@ -54,8 +54,12 @@ def small_stages() -> list[Stage]:
     ]
 
 
-def retrain_stages(steps: int, *, batch: int = 8, lr: float = 3e-4) -> list[Stage]:
-    """On real visits with replay: every objective at once, at a low rate."""
+def retrain_stages(steps: int, *, batch: int = 8, lr: float = 1e-4) -> list[Stage]:
+    """On real visits with replay: every objective at once, at a low rate.
+
+    After 60 steps on one visit the small model’s report F1 on 60 held-out phantoms was .48 at 3e-4 and .60 at 1e-4
+    (.74 before).
+    """
     return [
         Stage(
             "visits with replay",

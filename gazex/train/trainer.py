@@ -52,6 +52,7 @@ class RunState:
     total: int
     finished: bool
     loss: float
+    elapsed_s: float
 
 
 class Progress:
@@ -252,9 +253,9 @@ def train(
             if stopped.is_set and step < total:
                 progress.write(step, last, lr, force=True, stage=stage.name, stopped=True)
                 network.eval()
-                return RunState(step, total, False, last)
+                return RunState(step, total, False, last, progress.elapsed_s)
     network.eval()
-    return RunState(step, total, True, last)
+    return RunState(step, total, True, last, progress.elapsed_s)
 
 
 class _Flag:
