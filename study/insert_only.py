@@ -35,10 +35,14 @@ def _create(vendor: str, table: str) -> list[str]:
         ]
     return [
         _POSTGRES_FUNCTION,
-        f'CREATE TRIGGER "{table}_refuse_row" BEFORE UPDATE OR DELETE ON "{table}" '
-        "FOR EACH ROW EXECUTE FUNCTION gazeroom_refuse()",
-        f'CREATE TRIGGER "{table}_refuse_truncate" BEFORE TRUNCATE ON "{table}" '
-        "FOR EACH STATEMENT EXECUTE FUNCTION gazeroom_refuse()",
+        (
+            f'CREATE TRIGGER "{table}_refuse_row" BEFORE UPDATE OR DELETE ON "{table}" '
+            "FOR EACH ROW EXECUTE FUNCTION gazeroom_refuse()"
+        ),
+        (
+            f'CREATE TRIGGER "{table}_refuse_truncate" BEFORE TRUNCATE ON "{table}" '
+            "FOR EACH STATEMENT EXECUTE FUNCTION gazeroom_refuse()"
+        ),
     ]
 
 
@@ -64,7 +68,7 @@ def insert_only(*tables: str) -> migrations.RunPython:
     return migrations.RunPython(forwards, backwards)
 
 
-def guarded_tables(database: BaseDatabaseWrapper = connection) -> list[str]:  # type: ignore[assignment]
+def guarded_tables(database: BaseDatabaseWrapper = connection) -> list[str]:
     """The tables that refuse changes, as the database itself knows them."""
     with database.cursor() as cursor:
         if database.vendor == "sqlite":
@@ -78,7 +82,7 @@ def guarded_tables(database: BaseDatabaseWrapper = connection) -> list[str]:  # 
 
 
 @contextmanager
-def lifted(database: BaseDatabaseWrapper = connection) -> Iterator[None]:  # type: ignore[assignment]
+def lifted(database: BaseDatabaseWrapper = connection) -> Iterator[None]:
     """Without the triggers, for the test suite's own flush and for the audited erasure command. Nothing else."""
     tables = guarded_tables(database)
     with database.cursor() as cursor:

@@ -32,6 +32,12 @@ def _flush_lifts_the_triggers() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _cheap_passwords(settings: Any) -> None:
+    """Scrypt is slow on purpose; no test of ours is about it."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 #: What a skip says when one of these is missing; GAZEROOM_REQUIRE names those that must not be.
 WANTED = {"reference": "reference data", "browser": "Chromium", "postgres": "PostgreSQL"}
 
@@ -44,9 +50,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if not required or reporter is None:
         return
     missed = [
-        report
-        for report in reporter.stats.get("skipped", [])
-        if any(word in str(report.longrepr) for word in required)
+        report for report in reporter.stats.get("skipped", []) if any(word in str(report.longrepr) for word in required)
     ]
     if missed:
         reporter.write_line(f"{len(missed)} tests were skipped for want of what GAZEROOM_REQUIRE demands.", red=True)

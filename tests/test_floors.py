@@ -43,7 +43,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("floors")
     for package in PACKAGES:
         shutil.copytree(
-            ROOT / package, copy / package, ignore=lambda _, names: [n for n in names if n in {"static", "node_modules"}]
+            ROOT / package,
+            copy / package,
+            ignore=lambda _, names: [n for n in names if n in {"static", "node_modules"}],
         )
     shutil.copy(ROOT / "pyproject.toml", copy)
     return copy

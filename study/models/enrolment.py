@@ -12,7 +12,9 @@ class Enrolment(models.Model):
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="enrolments")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="enrolments")
     reader_code = models.CharField(max_length=16)
-    consented_at = models.DateTimeField(null=True, blank=True, help_text="Consent to gaze recording; none is made without.")
+    consented_at = models.DateTimeField(
+        null=True, blank=True, help_text="Consent to gaze recording; none is made without."
+    )
     withdrawn_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -57,7 +57,9 @@ class Arm(models.Model):
 class Period(models.Model):
     protocol = models.ForeignKey(ProtocolVersion, on_delete=models.PROTECT, related_name="periods")
     number = models.PositiveIntegerField()
-    washout_days = models.PositiveIntegerField(default=0, help_text="Days since the reader's last read before it opens.")
+    washout_days = models.PositiveIntegerField(
+        default=0, help_text="Days since the reader's last read before it opens."
+    )
 
     class Meta:
         ordering = ["number"]

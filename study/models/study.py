@@ -23,7 +23,9 @@ class Study(UuidModel):
     name = models.CharField(max_length=200)
     kind = models.CharField(max_length=10, choices=Kind.choices)
     state = models.CharField(max_length=9, choices=State.choices, default=State.DRAFT)
-    simulated = models.BooleanField(default=False, help_text="Read by simulated readers; every page of results says so.")
+    simulated = models.BooleanField(
+        default=False, help_text="Read by simulated readers; every page of results says so."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,6 +1,7 @@
 """The demo site: cases, people and three studies, made through the services that the pages use.
 
-- a *collection*, open: unassisted reads with gaze; some are read by simulated readers so that there is gaze
+- a *collection*, open: unassisted reads with gaze, by hand
+- a *collection* read by simulated readers, so that there is gaze to learn from
 - a *comparison*, open, for reading by hand
 - a *comparison* without washout, read to the end by simulated readers, closed, unblinded and analysed
 """
@@ -23,7 +24,12 @@ from study.models import Case, Enrolment, Membership, Study, User
 
 Say = Callable[[str], None]
 
-COLLECTION, BY_HAND, SIMULATED = "gaze-collection", "gazex-crossover", "gazex-simulated"
+COLLECTION, COLLECTED, BY_HAND, SIMULATED = (
+    "gaze-collection",
+    "gaze-collection-simulated",
+    "gazex-crossover",
+    "gazex-simulated",
+)
 PEOPLE = {
     "reader": ("Robin", "Reader", "Reader"),
     "researcher": ("Riley", "Researcher", "Researcher"),
@@ -40,19 +46,38 @@ class Size:
     """How large a demo is. Phantom seeds differ from those GazeX was trained on."""
 
     collection_cases: int
+    collected_cases: int
     by_hand_cases: int
-    washout_days: int
     simulated_cases: int
-    simulated_readers: int
     collectors: int
-    collected_each: int
+    simulated_readers: int
+    washout_days: int
     speed: float
+
+    @property
+    def cases(self) -> int:
+        return self.collection_cases + self.collected_cases + self.by_hand_cases + self.simulated_cases
 
 
 SIZES = {
-    "full": Size(24, 12, 28, 40, 6, 2, 6, 400.0),
-    "small": Size(4, 2, 0, 10, 3, 1, 1, 2000.0),
+    "full": Size(12, 6, 12, 40, collectors=2, simulated_readers=6, washout_days=28, speed=60.0),
+    "small": Size(4, 1, 2, 10, collectors=1, simulated_readers=3, washout_days=0, speed=1000.0),
 }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One study of the demo."""
+
+    slug: str
+    name: str
+    kind: Any
+    cases: int
+    readers: list[User]
+    gaze: str
+    arms: list[dict[str, str]]
+    washout_days: int = 0
+    simulated: bool = False
 
 
 class Demo:
@@ -80,14 +105,7 @@ class Demo:
         if (self.data / "demo-read").exists():
             return
         say("Simulated readers are reading …")
-        call_command(
-            "simulate_readers",
-            COLLECTION,
-            url=url,
-            limit=self.size.collected_each,
-            speed=self.size.speed,
-            seed=self.seed,
-        )
+        call_command("simulate_readers", COLLECTED, url=url, speed=self.size.speed, seed=self.seed)
         call_command("simulate_readers", SIMULATED, url=url, speed=self.size.speed, seed=self.seed, finish=True)
         (self.data / "demo-read").touch()
 
@@ -112,7 +130,7 @@ class Demo:
         return people
 
     def _cases(self) -> None:
-        wanted = self.size.collection_cases + self.size.by_hand_cases + self.size.simulated_cases
+        wanted = self.size.cases
         if Case.objects.filter(source=Case.Source.PHANTOM).count() < wanted:
             # The whole series: those of an interrupted start are recognised and not drawn twice.
             call_command("make_phantoms", wanted, seed=self.seed, verbosity=0)
@@ -123,65 +141,77 @@ class Demo:
         return register_base()
 
     def _studies(self, people: dict[str, User], model: Any) -> None:
-        from training.services.assisting import precompute
+        # In the order of import, which is the order of the phantoms: the same seed gives the same studies.
+        cases = iter(Case.objects.filter(source=Case.Source.PHANTOM).order_by("created_at"))
+        for plan in self._plans(people["reader"]):
+            chosen = [next(cases) for _ in range(plan.cases)]
+            study = Study.objects.filter(slug=plan.slug).first() or self._draft(plan, chosen, people, model)
+            if study.state == Study.State.DRAFT:
+                self._open(study, people["coordinator"], model)
 
-        from analysis.services.planning import lock_default_plan
-        from study.services import studies
-
+    def _plans(self, reader: User) -> list[Plan]:
         size = self.size
-        cases = iter(Case.objects.filter(source=Case.Source.PHANTOM).order_by("label"))
-        coordinator = people["coordinator"]
-
-        def body(arms: list[dict[str, str]], gaze: str, washout: int) -> dict[str, Any]:
-            return {
-                "findings": list(PHANTOM_FINDINGS),
-                "gaze": gaze,
-                "calibration": {"max_accuracy_deg": 1.0, "max_data_loss": 0.2},
-                "washout_days": washout,
-                "periods": len(arms),
-                "arms": arms,
-                "model_sha256": model.weights_sha256 if len(arms) > 1 else None,
-                "seed": self.seed,
-            }
-
-        def make(slug: str, name: str, kind: Any, count: int, readers: list[User], protocol: dict[str, Any]) -> None:
-            chosen = [next(cases) for _ in range(count)]
-            if Study.objects.filter(slug=slug).exclude(state=Study.State.DRAFT).exists():
-                return
-            with transaction.atomic():
-                study = studies.create_study(
-                    name=name,
-                    slug=slug,
-                    kind=kind,
-                    body=protocol,
-                    cases=chosen,
-                    actor=coordinator,
-                    simulated=slug == SIMULATED,
-                )
-                for role in ("coordinator", "researcher"):
-                    Membership.objects.get_or_create(study=study, user=people[role], role=role)
-                for number, reader in enumerate(readers, 1):
-                    studies.enrol(study=study, user=reader, reader_code=f"R{number:02}", actor=coordinator)
-                if protocol["model_sha256"]:
-                    precompute(study=study, model_version=model, actor=coordinator)
-                if kind == Study.Kind.COMPARISON:
-                    lock_default_plan(study=study, actor=coordinator)
-                studies.open_study(study=study, actor=coordinator)
-
         collectors = [_simulated_user("collector", n) for n in range(1, size.collectors + 1)]
         crowd = [_simulated_user("simulated", n) for n in range(1, size.simulated_readers + 1)]
-        make(
-            COLLECTION, "Gaze collection", Study.Kind.COLLECTION, size.collection_cases,
-            [people["reader"], *collectors], body(ARMS[:1], "required", 0),
-        )  # fmt: skip
-        make(
-            BY_HAND, "GazeX crossover", Study.Kind.COMPARISON, size.by_hand_cases,
-            [people["reader"]], body(ARMS, "required", size.washout_days),
-        )  # fmt: skip
-        make(
-            SIMULATED, "GazeX crossover, simulated readers", Study.Kind.COMPARISON, size.simulated_cases,
-            crowd, body(ARMS, "none", 0),
-        )  # fmt: skip
+        collection, comparison = Study.Kind.COLLECTION, Study.Kind.COMPARISON
+        alone = ARMS[:1]
+        return [
+            Plan(COLLECTION, "Gaze collection", collection, size.collection_cases, [reader], "required", alone),
+            Plan(
+                COLLECTED, "Gaze collection, simulated readers", collection, size.collected_cases, collectors,
+                "required", alone, simulated=True,
+            ),
+            Plan(
+                BY_HAND, "GazeX crossover", comparison, size.by_hand_cases, [reader],
+                "required", ARMS, washout_days=size.washout_days,
+            ),
+            Plan(
+                SIMULATED, "GazeX crossover, simulated readers", comparison, size.simulated_cases, crowd,
+                "none", ARMS, simulated=True,
+            ),
+        ]  # fmt: skip
+
+    @transaction.atomic
+    def _draft(self, plan: Plan, cases: list[Case], people: dict[str, User], model: Any) -> Study:
+        from study.services import studies
+
+        body = {
+            "findings": list(PHANTOM_FINDINGS),
+            "gaze": plan.gaze,
+            "calibration": {"max_accuracy_deg": 1.0, "max_data_loss": 0.2},
+            "washout_days": plan.washout_days,
+            "periods": len(plan.arms),
+            "arms": plan.arms,
+            "model_sha256": model.weights_sha256 if len(plan.arms) > 1 else None,
+            "seed": self.seed,
+        }
+        coordinator = people["coordinator"]
+        study = studies.create_study(
+            name=plan.name,
+            slug=plan.slug,
+            kind=plan.kind,
+            body=body,
+            cases=cases,
+            actor=coordinator,
+            simulated=plan.simulated,
+        )
+        for role in ("coordinator", "researcher"):
+            Membership.objects.get_or_create(study=study, user=people[role], role=role)
+        for number, reader in enumerate(plan.readers, 1):
+            studies.enrol(study=study, user=reader, reader_code=f"R{number:02}", actor=coordinator)
+        return study
+
+    def _open(self, study: Study, coordinator: User, model: Any) -> None:
+        from analysis.models import AnalysisPlan
+        from analysis.services.planning import lock_default_plan
+        from study.services import studies
+        from training.services.assisting import precompute
+
+        if study.kind == Study.Kind.COMPARISON:
+            precompute(study=study, model_version=model, actor=coordinator)
+            if not AnalysisPlan.objects.filter(study=study, locked_at__isnull=False).exists():
+                lock_default_plan(study=study, actor=coordinator)
+        studies.open_study(study=study, actor=coordinator)
 
 
 def _simulated_user(kind: str, number: int) -> User:

@@ -316,7 +316,7 @@ def test_the_researcher_retrains_gazex_and_watches_it(researcher: Person, site: 
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url(re.compile(r"/training/runs/[0-9a-f-]{36}/"))
     expect(page.locator("#curve canvas")).to_be_visible(timeout=120_000)
-    expect(page.locator("[data-state=succeeded]")).to_be_visible(timeout=300_000)
+    expect(page.locator("#run .badge")).to_have_text("Succeeded", timeout=300_000)
     assert site.ask("from training.models import ModelVersion; answer = ModelVersion.objects.count()") == 2
 
 

@@ -83,9 +83,9 @@ class Command(BaseCommand):
         try:
             study.refresh_from_db()
             if study.state == Study.State.OPEN:
-                studies.close_study(study=study, actor=actor)
+                study = studies.close_study(study=study, actor=actor)
             if study.state == Study.State.CLOSED:
-                studies.unblind_study(study=study, actor=actor)
+                study = studies.unblind_study(study=study, actor=actor)
             analyse_study(study=study, actor=actor)
         except Refused as refusal:
             raise CommandError(refusal.sentence) from refusal
