@@ -24,7 +24,7 @@ def result(small):
 
 @pytest.fixture(scope="module")
 def evidences(small):
-    phantoms = [make_phantom(TEST_SEED, i, (256, 240)) for i in range(100, 116)]
+    phantoms = [make_phantom(TEST_SEED, i, (256, 240)) for i in range(100, 132)]
     return phantoms, small.read_many([p.pixels for p in phantoms])
 
 
@@ -93,7 +93,9 @@ def test_a_sided_box_lies_on_the_patients_side(evidences):
         for s in evidence.report:
             if s.box and s.side in {"left", "right"}:
                 seen += 1
-                assert ((s.box[0] + s.box[2]) / 2 > phantom.columns / 2) == (s.side == "left")
+                middle = (s.box[0] + s.box[2]) / 2 / phantom.columns
+                # A side reaches 3 % over the midline, as the heart and the hila do.
+                assert middle > 0.47 if s.side == "left" else middle < 0.53
     assert seen >= 3
 
 
