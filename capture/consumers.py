@@ -173,6 +173,9 @@ class IngestConsumer(AsyncWebsocketConsumer):
         except (StoreError, frames.FrameError) as error:
             await self._refuse(str(error), None)
             return
+        # What is sealed takes nothing more: from here on its frames are answered, not written.
+        self.sealed = await database_sync_to_async(ingest.sealed_frames)(recording=self.recording, epoch=self.epoch)
+        await self._let_go()
         await self._say({"op": "sealed"})
         await database_sync_to_async(processing.wake)(recording_id=self.recording.pk)
 
@@ -192,13 +195,16 @@ class IngestConsumer(AsyncWebsocketConsumer):
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await writer
-        files, self.files = self.files, {}
-        for file in files.values():
-            await asyncio.to_thread(file.close)
+        await self._let_go()
         if self.recording is not None and self.epoch is not None:
             key = (str(self.recording.pk), str(self.epoch))
             if self._writers.get(key) is self:
                 del self._writers[key]
+
+    async def _let_go(self) -> None:
+        files, self.files = self.files, {}
+        for file in files.values():
+            await asyncio.to_thread(file.close)
 
 
 class PageConsumer(AsyncWebsocketConsumer):

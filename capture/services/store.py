@@ -59,10 +59,12 @@ class _Appended:
             for folder in (path.parent, path.parent.parent):
                 _fsync_folder(folder)
 
-    def _truncate(self, length: int) -> None:
+    def _keep(self, length: int) -> None:
+        """Cut off what is beyond `length`, and make the rest durable: a server killed between writing and fdatasync
+        acknowledged none of it, and whoever continues the file is about to."""
         if os.fstat(self._fd).st_size > length:
             os.ftruncate(self._fd, length)
-            os.fsync(self._fd)
+        os.fdatasync(self._fd)
 
     def _write(self, data: bytes) -> None:
         """All of `data` on the disk, or nothing of it and OSError."""
@@ -104,7 +106,7 @@ class FrameFile(_Appended):
                     raise StoreError(f"{path.name} holds frame {header.sequence} where frame {self.next} belongs.")
                 self.next += 1
                 length += len(data)
-            self._truncate(length)
+            self._keep(length)
         except frames.FrameError as error:
             self.close()
             raise StoreError(f"The stored recording is damaged: {error}") from error
@@ -162,7 +164,7 @@ class JournalFile(_Appended):
                     break
                 self.next += 1
                 length += len(line)
-        self._truncate(length)
+        self._keep(length)
 
     def _key(self) -> tuple[int, int]:
         stat = os.fstat(self._fd)

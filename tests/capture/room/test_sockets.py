@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +18,7 @@ from django.utils import timezone
 from capture.frames import CLOCK, GAZE, read_encoded, read_frames
 from capture.models import Recording, RecordingToken, Segment
 from capture.services import ingest, recordings
-from capture.services.store import frame_path, read_journal
+from capture.services.store import JournalFile, frame_path, read_journal
 from study.models import Enrolment, Read
 from study.services import reading
 from study.services.errors import NotAllowed
@@ -176,6 +177,34 @@ async def test_a_torn_tail_is_cut_off_and_the_frame_asked_for_again(opened: Any,
     await again.close()
 
 
+async def test_what_a_killed_server_wrote_is_made_durable_before_it_counts(
+    opened: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    frames = gaze_frames(rows, agent.epoch)
+    path = frame_path(recording.folder, GAZE, agent.epoch)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(frames[:3]))
+    journal = ingest.journal_path(recording, "states")
+    journal.write_text("{}\n")
+    synced: list[int] = []
+    real = os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    await agent.connect()
+    assert (await agent.begin())["from"]["1"] == 3
+    await agent.close()
+    assert path.stat().st_ino in synced
+    with JournalFile(journal) as file:
+        assert file.next == 1
+    assert journal.stat().st_ino in synced
+
+
 async def test_both_streams_are_kept_apart(opened: Any, rows: Any) -> None:
     recording, token = opened
     agent = Agent(token, recording, uuid4())
@@ -188,6 +217,19 @@ async def test_both_streams_are_kept_apart(opened: Any, rows: Any) -> None:
     await agent.close()
     stored = [h.stream for h, _ in read_encoded(frame_path(recording.folder, CLOCK, agent.epoch))]
     assert stored == [CLOCK] * 10
+
+
+async def test_frames_that_come_after_the_seal_change_nothing(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    frames = gaze_frames(rows, agent.epoch)
+    await agent.connect()
+    await agent.begin()
+    await agent.send(*frames[:20])
+    assert await agent.ask({"op": "end", "streams": end_of(frames[:20])}) == {"op": "sealed"}
+    assert await agent.send(frames[20]) == {"op": "ack", "stream": GAZE, "next": 20}
+    await agent.close()
+    assert frame_path(recording.folder, GAZE, agent.epoch).read_bytes() == b"".join(frames[:20])
 
 
 async def test_an_end_that_is_asked_again_is_sealed_again_and_adds_nothing(opened: Any, rows: Any) -> None:
