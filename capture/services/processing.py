@@ -23,13 +23,14 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from numpy.typing import NDArray
 
 import capture.gaze
-from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, Frame, read_frames
+from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, Frame, FrameError, read_frames
 from capture.gaze import clocks
 from capture.gaze.display import Display
 from capture.gaze.mapping import ViewportStates
@@ -118,11 +119,19 @@ def process(*, recording_id: UUID | str) -> GazeTrack | None:
     with _alone(recording):
         try:
             track = _make(recording)
-        except Unprocessable as reason:
-            log.warning("recording %s cannot be processed: %s", recording.pk, reason)
-            Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED, failure=str(reason)[:300])
+        except (Unprocessable, FrameError) as reason:
+            _fail(recording, str(reason))
+            return None
+        except SoftTimeLimitExceeded:
+            # Not left to the reaper, which would start it again for ever.
+            _fail(recording, "Making the gaze track took too long and was stopped.")
             return None
     return track
+
+
+def _fail(recording: Recording, sentence: str) -> None:
+    log.warning("recording %s cannot be processed: %s", recording.pk, sentence)
+    Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED, failure=sentence[:300])
 
 
 def _make(recording: Recording) -> GazeTrack:
@@ -258,6 +267,12 @@ def _utterances(transcript: Transcript | None, clock: clocks.ClockFit, track: Tr
 
 def _inputs(recording: Recording, image: Image, transcript: Transcript | None) -> dict[str, Any]:
     files = {path.name: store.sha256_of(path) for _, _, path in store.stored_frames(recording.folder)}
+    for segment in recording.segments.filter(frames__gt=0):
+        # A damaged last frame would otherwise pass for one that was never finished.
+        if files.get(segment.file.name) != segment.sha256:
+            raise Unprocessable(
+                f"{segment.file.name} is not what was sealed (SHA-256); restore it from a copy of the recordings."
+            )
     for kind in ("states", "clock"):
         path = ingest.journal_path(recording, kind)
         if path.exists():

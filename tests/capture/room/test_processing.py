@@ -6,13 +6,15 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.utils import timezone
 
-from capture.frames import GAZE_CHANNELS
+from capture.frames import GAZE, GAZE_CHANNELS
 from capture.models import Gap, GazeTrack, Recording, Utterance
 from capture.queries.tracks import processed_tracks
 from capture.services import processing, recordings, tracks
 from capture.services.calibrations import calibrate
+from capture.services.store import stored_frames
 from study.models import Enrolment, Read
 from study.services import reading
 from tests.factories import make_answers, make_case, make_study
@@ -332,3 +334,38 @@ def test_an_epoch_of_foreign_channels_is_refused(read: Read) -> None:
     assert processing.process(recording_id=recording.pk) is None
     recording.refresh_from_db()
     assert "standard channels" in recording.failure
+
+
+@pytest.mark.parametrize(("sealed", "words"), [(True, "not what was sealed"), (False, "damaged at byte")])
+def test_a_file_that_was_damaged_on_the_disk_is_not_tried_for_ever(
+    read: Read, sealed: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processing, "PATIENCE", timedelta(0))
+    scene = Scene.zoom_and_pan(3)
+    recording, _ = recordings.open_recording(read=read)
+    store_epoch(recording, scene.rows, sealed=sealed)
+    store_page(recording, scene.states, scene.exchanges)
+    submitted(read)
+    path = next(path for stream, _, path in stored_frames(recording.folder) if stream == GAZE)
+    path.chmod(0o600)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    assert processing.process(recording_id=recording.pk) is None
+    recording.refresh_from_db()
+    assert recording.state == Recording.State.FAILED
+    assert words in recording.failure
+    assert processing.reap() == 0
+
+
+def test_a_recording_that_takes_too_long_gives_its_worker_back(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = recorded(read, Scene.zoom_and_pan(3))
+
+    def endless(*_: Any, **__: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(processing, "build_track", endless)
+    assert processing.process(recording_id=recording.pk) is None
+    recording.refresh_from_db()
+    assert (recording.state, processing.reap()) == (Recording.State.FAILED, 0)
+    assert "too long" in recording.failure
