@@ -33,6 +33,7 @@ def calibrate(*, user: User, station: Station, enrolment: Enrolment | None, meas
     """
     try:
         display = Display.from_dict(_dict(measured.get("display"), "display"))
+        tracker = _dict(measured.get("tracker"), "tracker")
         points = {kind: _points(measured.get(kind), kind) for kind in ("calibration", "validation")}
     except ValueError as error:
         raise BadInput(str(error)) from error
@@ -52,16 +53,14 @@ def calibrate(*, user: User, station: Station, enrolment: Enrolment | None, meas
         # What was measured is not good enough to judge: that is a failed calibration, not a failed request.
         result = library.Validation(False, str(error), None, None, None, 1.0)
     with transaction.atomic():
-        Station.objects.filter(pk=station.pk).update(
-            display=display.to_dict(), tracker=_dict(measured.get("tracker"), "tracker")
-        )
+        Station.objects.filter(pk=station.pk).update(display=display.to_dict(), tracker=tracker)
         return Calibration.objects.create(
             user=user,
             station=station,
             enrolment=enrolment,
             affine=correction,
             display=display.to_dict(),
-            tracker=_dict(measured.get("tracker"), "tracker"),
+            tracker=tracker,
             accuracy_deg=result.accuracy_deg,
             precision_rms_deg=result.rms_s2s_deg,
             precision_sd_deg=result.sd_deg,

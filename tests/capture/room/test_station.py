@@ -82,11 +82,12 @@ def test_the_thresholds_are_those_of_the_protocol(required: Enrolment) -> None:
     [
         ({"display": None}, "display is not described"),
         ({"display": {"width_px": 0}}, "display geometry lacks height_px"),
+        ({"tracker": ["Tobii"]}, "tracker is not described"),
         ({"calibration": []}, "at least four and five"),
         ({"validation": "no"}, "list of at most"),
         ({"validation": [{"x": 1}]}, "A point needs"),
     ],
-    ids=["no display", "half a display", "no points", "text", "half a point"],
+    ids=["no display", "half a display", "a list for a tracker", "no points", "text", "half a point"],
 )
 def test_what_is_no_measurement_is_refused_and_nothing_stored(required: Enrolment, change: Any, words: str) -> None:
     answer = post(required.user, {**measured(), **change})
