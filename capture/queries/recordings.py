@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Q, QuerySet
 
 from capture.models import Recording
-from study.models import Membership, Read, Study, User
+from study.models import Case, Membership, Read, Study, User
 
 STAFF = (Membership.Role.COORDINATOR, Membership.Role.RESEARCHER)
 
@@ -13,8 +13,8 @@ STAFF = (Membership.Role.COORDINATOR, Membership.Role.RESEARCHER)
 def recordings_visible_to(user: User) -> QuerySet[Recording]:
     """Recordings of reads in the studies a person coordinates or researches, and a reader's own submitted ones.
 
-    A replay shows the case again. So nobody who reads a comparison sees any of its recordings, their own included,
-    before it is closed: the same case may still come in another arm.
+    A replay shows the case again. So nobody who reads a comparison sees a recording of any of its cases, in whatever
+    study it was made and their own included, before it is closed: the same case may still come in another arm.
     """
     if not user.is_authenticated:
         return Recording.objects.none()
@@ -25,7 +25,7 @@ def recordings_visible_to(user: User) -> QuerySet[Recording]:
     own = Q(read__assignment__enrolment__user=user, read__state=Read.State.SUBMITTED)
     return (
         Recording.objects.filter(Q(read__assignment__enrolment__study__in=staffed) | own)
-        .exclude(read__assignment__enrolment__study__in=reading)
+        .exclude(read__assignment__case__in=Case.objects.filter(study_cases__protocol__study__in=reading))
         .select_related(
             "read__assignment__enrolment__study", "read__assignment__case", "read__assignment__arm", "calibration"
         )

@@ -81,6 +81,20 @@ def test_a_reader_of_a_comparison_sees_their_recordings_only_after_it_is_closed(
     assert may_see(enrolment.user, recording)
 
 
+def test_a_reader_sees_no_recording_of_a_case_they_are_to_read_in_an_open_comparison() -> None:
+    case, reader = make_case(), make_user()
+    collection = make_study(gaze="optional", consented=True, cases=[case], readers=[reader])
+    recording = recorded(collection.enrolments.get())
+    assert may_see(reader, recording)
+    comparison = make_study(Study.Kind.COMPARISON, cases=[case], readers=[reader], opened=False)
+    assert not may_see(reader, recording)
+    studies.open_study(study=comparison, actor=comparison.created_by)
+    assert not may_see(reader, recording)
+    finish_reading(comparison.enrolments.get())
+    studies.close_study(study=comparison, actor=comparison.created_by)
+    assert may_see(reader, recording)
+
+
 def test_a_coordinator_who_reads_the_comparison_is_kept_blind_too(comparison: Study) -> None:
     enrolment = comparison.enrolments.get()
     Membership.objects.create(study=comparison, user=enrolment.user, role=COORDINATOR)
