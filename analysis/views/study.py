@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -57,11 +59,18 @@ def _render(request: HttpRequest, study: Study, form: PlanForm | None = None, st
         context["run"] = AnalysisRun.objects.filter(study=study).first()
         results = results_visible_to(request.user).filter(study=study)
         chosen = request.GET.get("result")
-        result = get_object_or_404(results, pk=chosen) if chosen else results.first()
+        result = _chosen(results, chosen) if chosen else results.first()
         if result is not None:
             context |= _result_context(request, result)
             context["results"] = results
     return render(request, "analysis/study.html", context, status=status)
+
+
+def _chosen(results: QuerySet[AnalysisResult], named: str) -> AnalysisResult:
+    try:
+        return get_object_or_404(results, pk=UUID(named))
+    except ValueError:
+        raise Http404("There is no such result.") from None
 
 
 def _result_context(request: HttpRequest, result: AnalysisResult) -> dict[str, Any]:

@@ -193,3 +193,10 @@ def test_the_page_of_an_unblinded_study_says_why_nothing_can_be_estimated() -> N
     analyse_study(study=study, actor=coordinator)
     text = signed_in(coordinator).get(reverse("analysis:study", args=[study.slug])).content.decode()
     assert "not estimable, because there is one reader" in text
+
+
+def test_a_result_that_is_none_is_not_found(analysed: tuple[Study, Client, AnalysisResult]) -> None:
+    study, client, _ = analysed
+    address = reverse("analysis:study", args=[study.slug])
+    for result in ("nonsense", "00000000-0000-0000-0000-000000000000"):
+        assert client.get(address, {"result": result}).status_code == 404
