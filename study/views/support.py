@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -47,6 +49,10 @@ def endpoint(view: View) -> View:
     return wrapped
 
 
+#: An escaped NUL, which PostgreSQL stores in no text; a backslash that is escaped itself does not count.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
 def json_body(request: HttpRequest) -> dict[str, Any]:
     """The body as a JSON object.
 
@@ -56,9 +62,14 @@ def json_body(request: HttpRequest) -> dict[str, Any]:
         Where it is not one.
     """
     try:
-        value = json.loads(request.body, parse_constant=_no_constant)
+        text = request.body.decode()
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, parse_int=_bounded)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # fails on half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise BadInput("The body is not JSON.") from error
+    if _NUL.search(text):
+        raise BadInput("The body is not text that can be stored: it holds a NUL character.")
     if not isinstance(value, dict):
         raise BadInput("The body is not a JSON object.")
     return value
@@ -66,3 +77,17 @@ def json_body(request: HttpRequest) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    """1e999 is good JSON and no number a database column holds."""
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits[:40]} is too large")
+    return value
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > 20:
+        raise ValueError("a whole number of more than 20 digits")
+    return int(digits)

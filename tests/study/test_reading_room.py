@@ -236,6 +236,17 @@ def test_a_body_that_is_not_a_json_object_is_refused_with_a_sentence(client: Cli
         assert response.status_code == 400 and response.json()["error"].startswith("The body is not")
 
 
+@pytest.mark.parametrize(
+    "value", ['"\\u0000"', '"\\ud800"', "1e999", "9" * 400], ids=["nul", "half a pair", "too large", "too long"]
+)
+def test_what_no_database_stores_is_refused_with_a_sentence(client: Client, value: str) -> None:
+    read = opened(client)
+    event = f'{{"events": [{{"seq": 0, "kind": "k", "t": 1, "payload": {{"x": {value}}}}}]}}'
+    response = client.post(f"/read/{read.pk}/events/", event, content_type="application/json")
+    assert response.status_code == 400 and response.json()["error"].startswith("The body is not")
+    assert not read.events.exists()
+
+
 def test_consent_is_asked_for_before_the_first_read_and_kept(client: Client) -> None:
     enrolment = make_study(gaze="required").enrolments.get()
     client.force_login(enrolment.user)
