@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods
 
 from study.models import Case, Image, Membership, Patient, User
-from study.queries.studies import cases_visible_to, roles_of
+from study.queries.studies import cases_visible_to, roles_of, studies_visible_to
 from study.services.errors import Refused
 from study.services.importing import PREVIEW_SIZES, ImportReport, TooManyError, import_paths, preview_png
 
@@ -31,6 +32,8 @@ MAX_BYTES: Final = 2 * 2**30
 _LARGER: Final = (
     "For more, copy them to the server and run `python manage.py import_cases PATH` there: it takes any number."
 )
+#: What a file system takes as the name of one file.
+_NAME_BYTES: Final = 255
 _KEPT_SECONDS: Final = 24 * 3600
 
 View = Callable[..., HttpResponse]
@@ -114,7 +117,8 @@ def case_detail(request: HttpRequest, case_id: uuid.UUID) -> HttpResponse:
                 ],
             }
         )
-    studies = sorted({line.protocol.study.name for line in case.study_cases.select_related("protocol__study")})
+    reading = studies_visible_to(request.user).filter(protocols__study_cases__case=case).distinct()
+    studies = sorted(study.name for study in reading)
     context = {"case": case, "images": images, "standard": standard, "findings": findings, "studies": studies}
     return render(request, "study/cases_detail.html", context)
 
@@ -190,7 +194,7 @@ def _receive(request: HttpRequest) -> HttpResponse:
     except ValueError:
         ticket = uuid.uuid4()
     with tempfile.TemporaryDirectory(prefix="gazeroom-upload-") as folder:
-        paths, twice = _under_their_names(files, Path(folder))
+        paths, refused = _under_their_names(files, Path(folder))
         try:
             report = import_paths(
                 paths=paths,
@@ -200,23 +204,28 @@ def _receive(request: HttpRequest) -> HttpResponse:
             )
         except TooManyError as error:
             return _form(request, f"The zip holds {error.args[0]} files, too many for a page. {_LARGER}", 413)
-    report.refused[:0] = [(name, f"{name} was sent twice; rename one of them.") for name in twice]
+    report.refused[:0] = refused
     # In the cache and not in the database: file names are where hospitals write patients' names.
     cache.set(_key(request, ticket, "result"), _result(report), _KEPT_SECONDS)
     return redirect("study:case_upload_result", ticket=ticket)
 
 
-def _under_their_names(files: list[UploadedFile], folder: Path) -> tuple[list[Path], list[str]]:
-    """The uploaded files in one folder under the names they were sent with (sidecars name them), and doubled names."""
-    paths, twice = [], []
+def _under_their_names(files: list[UploadedFile], folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """The uploaded files in one folder under the names they were sent with (sidecars name them).
+
+    Second come those that cannot be: (name, sentence). Nothing is raised, for a name in a traceback is in the log.
+    """
+    paths, refused = [], []
     for file in files:
         path = folder / Path(file.name or "file").name
-        if path.exists():
-            twice.append(path.name)
-            continue
-        Path(file.temporary_file_path()).rename(path)
-        paths.append(path)
-    return paths, twice
+        if len(os.fsencode(path.name)) > _NAME_BYTES:
+            refused.append((path.name, f"{path.name} was not taken in: its name is too long; rename it."))
+        elif path.exists():
+            refused.append((path.name, f"{path.name} was sent twice; rename one of them."))
+        else:
+            Path(file.temporary_file_path()).rename(path)
+            paths.append(path)
+    return paths, refused
 
 
 def _result(report: ImportReport) -> dict[str, Any]:

@@ -263,3 +263,26 @@ def test_the_reference_radiograph_imports_through_the_page(coordinator: Client) 
     image = Image.objects.get()
     assert (image.rows, image.columns, image.view, image.case.source) == (1024, 1024, "PA", "dicom")
     assert coordinator.get(reverse("study:case_preview", args=[image.pk, "small"])).status_code == 200
+
+
+def test_a_case_names_only_the_studies_its_viewer_belongs_to(phantom: Case) -> None:
+    mine = make_study(name="Pilot of the north", cases=[phantom])
+    make_study(name="Secret of the south", cases=[phantom])
+    shown = signed_in(person(Membership.Role.RESEARCHER, mine)).get(reverse("study:case_detail", args=[phantom.pk]))
+    assert "Pilot of the north" in shown.text
+    assert "Secret of the south" not in shown.text
+
+
+def test_a_name_the_disk_refuses_is_one_sentence_and_nothing_in_the_log(
+    tmp_path: Path, coordinator: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = write(make_dataset(), tmp_path / "good.dcm").read_bytes()
+    long = "ä" * 200 + ".dcm"
+    answer = coordinator.post(
+        reverse("study:case_upload"),
+        {"files": [SimpleUploadedFile(long, good), SimpleUploadedFile("short.dcm", good)]},
+        follow=True,
+    )
+    assert "1 image imported, 1 refused." in answer.text
+    assert "its name is too long" in answer.text
+    assert "ä" * 50 not in caplog.text
