@@ -140,22 +140,25 @@ def import_paths(
     report = ImportReport(refused=list(gathered.refused))
     key = pseudonym_key()
     total = len(gathered.candidates)
-    with borrowed() as sandbox:
-        for done, candidate in enumerate(gathered.candidates, start=1):
-            try:
-                _import_one(candidate, sandbox, key, source, report)
-            except FileRefused as refusal:
-                report.refused.append((candidate.name, refusal.sentence(candidate.name)))
-            if progress is not None:
-                progress(done, total, candidate.name)
-    if report.imported:
-        # Counts and pseudonyms only: file names are where hospitals write patients' names.
-        audit.record(
-            actor=actor,
-            act=AuditEntry.Act.IMPORT,
-            subject=report.summary,
-            detail={"images": [str(image.pk) for image in report.imported], "refused": len(report.refused)},
-        )
+    try:
+        with borrowed() as sandbox:
+            for done, candidate in enumerate(gathered.candidates, start=1):
+                try:
+                    _import_one(candidate, sandbox, key, source, report)
+                except FileRefused as refusal:
+                    report.refused.append((candidate.name, refusal.sentence(candidate.name)))
+                if progress is not None:
+                    progress(done, total, candidate.name)
+    finally:
+        # Also of a batch that a full disk or Ctrl-C ended: what was taken in by then is here.
+        if report.imported:
+            # Counts and pseudonyms only: file names are where hospitals write patients' names.
+            audit.record(
+                actor=actor,
+                act=AuditEntry.Act.IMPORT,
+                subject=report.summary,
+                detail={"images": [str(image.pk) for image in report.imported], "refused": len(report.refused)},
+            )
     return report
 
 

@@ -422,3 +422,22 @@ def test_the_command_names_each_refusal_and_fails_where_nothing_was_imported(
     assert "notes.dcm" in out.err
     call_command("import_cases", str(source))  # all of it already here: no failure
     assert "1 image already here" in capsys.readouterr().out
+
+
+@pytest.mark.django_db
+def test_what_was_taken_in_before_a_fault_is_in_the_audit_trail(
+    tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write(make_dataset(ramp(40 + i, 50)), tmp_path / f"{i}.dcm") for i in range(2)]
+    real, calls = importing._import_one, iter([True, False])
+
+    def faulty(*arguments: Any) -> None:
+        if not next(calls):
+            raise OSError(28, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(importing, "_import_one", faulty)
+    with pytest.raises(OSError, match="No space"):
+        import_paths(paths=paths, actor=None)
+    (image,) = Image.objects.all()
+    assert AuditEntry.objects.get(act=AuditEntry.Act.IMPORT).detail["images"] == [str(image.pk)]
