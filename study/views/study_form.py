@@ -13,11 +13,10 @@ from gazex.findings import FINDINGS, PHANTOM_FINDINGS
 from study import registries
 from study.models import AssistanceOutput, Case, Membership, Study, User
 from study.planning import shuffled
-from study.queries.studies import cases_visible_to, readable_cases
+from study.queries.studies import STAFF, cases_visible_to, readable_cases
 from study.services import studies
 
 RESEARCHER: Any = Membership.Role.RESEARCHER
-COORDINATOR: Any = Membership.Role.COORDINATOR
 
 
 class StudyForm(forms.Form):
@@ -146,7 +145,7 @@ def _models(user: User) -> list[tuple[str, str]]:
 
 
 class EnrolForm(forms.Form):
-    """One more reader for a draft."""
+    """One more reader for a draft. Its coordinators and researchers are left out: their pages show the truth."""
 
     user = forms.ModelChoiceField(queryset=User.objects.none(), label="Reader", empty_label="Choose a person")
 
@@ -157,7 +156,7 @@ class EnrolForm(forms.Form):
         people.queryset = (
             User.objects.filter(is_active=True)
             .exclude(enrolments__study=study)
-            .exclude(pk__in=User.objects.filter(memberships__study=study, memberships__role=COORDINATOR))
+            .exclude(pk__in=User.objects.filter(memberships__study=study, memberships__role__in=STAFF))
             .order_by("username")
         )
 

@@ -166,3 +166,10 @@ def test_a_fault_gives_the_calm_page_with_status_500(client: Client) -> None:
     client.raise_request_exception = False
     response = client.get("/studies/first/")
     assert response.status_code == 500 and "The fault is on this side" in response.content.decode()
+
+
+def test_a_researcher_of_the_study_is_not_offered_as_its_reader(client: Client, coordinator: User) -> None:
+    study = make_study(slug="data2", coordinator=coordinator, opened=False)
+    researcher = make_user("knows-the-truth", roles={study: "researcher"})
+    assert client.post("/studies/data2/enrol/", {"user": researcher.pk}).status_code == 409
+    assert not study.enrolments.filter(user=researcher).exists()
