@@ -378,3 +378,15 @@ def test_the_manifest_page_gives_what_the_hash_was_made_of(world: dict[str, Any]
 
     answer = client_of(world["researcher"]).get(reverse("training:release-manifest", args=[world["release"].pk]))
     assert hash_of(json.loads(answer.content)) == world["release"].sha256
+
+
+def test_an_answer_is_out_of_sight_of_a_researcher_who_is_to_read_its_case(world: dict[str, Any]) -> None:
+    client, job = Client(), world["answer"]
+    client.force_login(world["researcher"], backend="allauth.account.auth_backends.AuthenticationBackend")
+    addresses = [reverse(f"training:{name}", args=[job.pk]) for name in ("answer", "answer-status", "answer-image")]
+    assert [client.get(address).status_code for address in addresses] == [200, 200, 200]
+    model = reverse("training:model", args=[world["version"].pk])
+    assert str(job.pk) in client.get(model).content.decode()
+    make_study(Study.Kind.COMPARISON, cases=[world["image"].case], readers=[world["researcher"]])
+    assert [client.get(address).status_code for address in addresses] == [404, 404, 404]
+    assert str(job.pk) not in client.get(model).content.decode()
