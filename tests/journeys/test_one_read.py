@@ -232,12 +232,12 @@ def test_fixations_lie_within_half_a_degree_of_where_the_eyes_really_rested(site
         "import numpy as np\n"
         "answer = dict(x=list(map(float, f.x)), y=list(map(float, f.y)), onset=list(map(float, f.onset)),"
         " duration=list(map(float, f.duration)), state=list(map(int, f.state)),"
-        " ppd_x=list(map(float, f.ppd_x)), ppd_y=list(map(float, f.ppd_y)), t0=float(t.t[0]), bound=row.clock_bound_ms)"
+        " ppd_x=list(map(float, f.ppd_x)), ppd_y=list(map(float, f.ppd_y)), origin=float(t.origin_lsl), bound=row.clock_bound_ms)"
     )
     assert track["bound"] is not None and track["bound"] < 5.0
     fixations, _ = truth_of(site)
     truth = [row for row in fixations if row["image_x"] is not None and not row["interrupted"]]
-    onset = np.array(track["onset"]) + (track["t0"] if track["onset"][0] < track["t0"] - 1 else 0.0)
+    onset = track["origin"] + np.array(track["onset"])
     end = onset + np.array(track["duration"])
     errors, states = [], set()
     for k in range(len(onset)):
@@ -331,7 +331,7 @@ def test_the_new_model_version_answers_and_is_compared_with_the_old_one(research
         "from training.models import ModelVersion\n"
         "from study.models import AssistanceOutput\n"
         "v = ModelVersion.objects.exclude(run=None).get()\n"
-        "o = AssistanceOutput.objects.filter(model_sha256=v.sha256).first()\n"
+        "o = AssistanceOutput.objects.filter(model_sha256=v.weights_sha256).first()\n"
         "answer = [o.valid, sorted(f['finding'] for f in o.evidence['findings'])]"
     )
     assert answered == [True, sorted(FINDINGS)]
@@ -350,7 +350,7 @@ def test_the_coordinator_sees_the_simulated_comparison_analysed(coordinator: Per
     figure = page.locator("img[src$='.svg']").first
     expect(figure).to_be_visible()
     assert figure.evaluate("image => image.complete && image.naturalWidth > 0")
-    link = page.locator("a[href$='ratings.csv']").first
+    link = page.locator("a[href*='ratings.csv']").first
     with page.expect_download() as download:
         link.click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
