@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -40,6 +39,7 @@ from capture.models import Gap, GazeTrack, Recording, Utterance
 from capture.queries.recordings import awaiting_processing
 from study.models import Image, Read, Stage, Transcript
 from study.queries.reading import image_of
+from study.services import blobs
 
 from . import gaps, ingest, store
 
@@ -311,19 +311,7 @@ def _keep(track: Track) -> tuple[str, str]:
     data = track.to_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     relative = Path("tracks") / sha256[:2] / f"{sha256}.npz"
-    path = Path(settings.GAZEROOM_DATA) / relative
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".track-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    blobs.write(Path(settings.GAZEROOM_DATA) / relative, data)
     return str(relative), sha256
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, HttpResponseNotModified, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -17,8 +17,8 @@ from capture.queries.recordings import recordings_visible_to
 from capture.services.replay import replay, shows_answers
 from study.models import Study
 from study.queries.reading import image_of
-from study.services import frames
 from study.services.errors import Refused
+from study.views.frames import frame_response
 from study.views.support import endpoint, page
 
 PAGE = 50
@@ -116,17 +116,5 @@ def track_json(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 def frame(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """The stored frame of the recording's image, for those who may look at the recording."""
     recording = get_object_or_404(recordings_visible_to(request.user), pk=recording_id)
-    image = image_of(recording.read)
-    etag = f'"{image.frame_sha256}"'
-    if request.headers.get("If-None-Match") == etag:
-        response: HttpResponse = HttpResponseNotModified()
-    elif "zstd" in [item.split(";")[0].strip() for item in request.headers.get("Accept-Encoding", "").split(",")]:
-        response = HttpResponse(frames.compressed(image), content_type="application/octet-stream")
-        response["Content-Encoding"] = "zstd"
-    else:
-        response = HttpResponse(frames.plain(image), content_type="application/octet-stream")
-    response["ETag"] = etag
     # Permission may end, so the browser asks each time; an unchanged frame costs it no bytes.
-    response["Cache-Control"] = "private, no-cache"
-    response["Vary"] = "Accept-Encoding, Cookie"
-    return response
+    return frame_response(request, image_of(recording.read), cache_control="private, no-cache")

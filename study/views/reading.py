@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -25,9 +24,10 @@ from study.queries.reading import (
     reads_of,
     shown_image,
 )
-from study.services import frames, reading
+from study.services import reading
 from study.services.errors import Refused
 
+from .frames import frame_response
 from .support import endpoint, json_body, page
 
 FRAME_SECONDS = 3600
@@ -106,26 +106,7 @@ def frame(request: HttpRequest, read_id: UUID, image_id: UUID) -> HttpResponse:
     """The stored frame, of the current read's image or the next one's of the same arm."""
     read = get_object_or_404(reads_of(request.user), pk=read_id)
     image = get_object_or_404(images_served_for(read).select_related("case"), pk=image_id)
-    etag = f'"{image.frame_sha256}"'
-    if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]:
-        response: HttpResponse = HttpResponseNotModified()
-    elif _accepts_zstd(request.headers.get("Accept-Encoding", "")):
-        response = HttpResponse(frames.compressed(image), content_type="application/octet-stream")
-        response["Content-Encoding"] = "zstd"
-    else:
-        response = HttpResponse(frames.plain(image), content_type="application/octet-stream")
-    response["ETag"] = etag
-    response["Cache-Control"] = f"private, max-age={FRAME_SECONDS}"
-    response["Vary"] = "Accept-Encoding, Cookie"
-    return response
-
-
-def _accepts_zstd(header: str) -> bool:
-    for item in header.split(","):
-        name, _, parameters = item.partition(";")
-        if name.strip().lower() == "zstd":
-            return not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", parameters)
-    return False
+    return frame_response(request, image, cache_control=f"private, max-age={FRAME_SECONDS}")
 
 
 @endpoint
