@@ -232,7 +232,8 @@ def test_fixations_lie_within_half_a_degree_of_where_the_eyes_really_rested(site
         "import numpy as np\n"
         "answer = dict(x=list(map(float, f.x)), y=list(map(float, f.y)), onset=list(map(float, f.onset)),"
         " duration=list(map(float, f.duration)), state=list(map(int, f.state)),"
-        " ppd_x=list(map(float, f.ppd_x)), ppd_y=list(map(float, f.ppd_y)), origin=float(t.origin_lsl), bound=row.clock_bound_ms)"
+        " ppd_x=list(map(float, f.ppd_x)), ppd_y=list(map(float, f.ppd_y)),"
+        " origin=float(t.origin_lsl), bound=row.clock_bound_ms)"
     )
     assert track["bound"] is not None and track["bound"] < 5.0
     fixations, _ = truth_of(site)
