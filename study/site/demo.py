@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from django.db import transaction
 
 from gazex.findings import PHANTOM_FINDINGS
 from study.models import Case, Enrolment, Membership, Study, User
+from study.site.supervisor import write_private
 
 Say = Callable[[str], None]
 
@@ -117,8 +117,7 @@ class Demo:
     def _people(self) -> dict[str, User]:
         if not self.logins.exists():
             passwords = {name: secrets.token_urlsafe(9) for name in PEOPLE}
-            with os.fdopen(os.open(self.logins, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-                json.dump(passwords, file)
+            write_private(self.logins, json.dumps(passwords))
         passwords = json.loads(self.logins.read_text())
         people = {}
         for name, (first, last, _role) in PEOPLE.items():

@@ -97,7 +97,9 @@ _SQLITE_OPTIONS = {
     "timeout": 20,
     "init_command": (
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA mmap_size=134217728; "
-        "PRAGMA cache_size=-20000; PRAGMA foreign_keys=ON;"
+        "PRAGMA cache_size=-20000; PRAGMA foreign_keys=ON; "
+        # Else INSERT OR REPLACE would slip past the triggers that refuse to delete.
+        "PRAGMA recursive_triggers=ON;"
     ),
 }
 DATABASES = {
@@ -171,7 +173,12 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False  # the row in the database is the truth; the message only wakes a worker
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
-CELERY_TASK_ROUTES = {"training.tasks.train": {"queue": "gpu"}}
+# io: short work that a person or a lease waits for; cpu: jobs of minutes; gpu: training.
+CELERY_TASK_ROUTES = {
+    "training.tasks.train": {"queue": "gpu"},
+    "training.tasks.reap": {"queue": "io"},
+    "capture.tasks.*": {"queue": "io"},
+}
 CELERY_TASK_SOFT_TIME_LIMIT = 600
 CELERY_TASK_TIME_LIMIT = 660
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -191,8 +198,16 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     else {}
 )
 CELERY_BEAT_SCHEDULE = {
-    "reap-abandoned-training-runs": {"task": "training.tasks.reap", "schedule": 5.0},
-    "reap-abandoned-recordings": {"task": "capture.tasks.reap", "schedule": 15.0},
+    "reap-abandoned-training-runs": {
+        "task": "training.tasks.reap",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
+    "reap-abandoned-recordings": {
+        "task": "capture.tasks.reap",
+        "schedule": 15.0,
+        "options": {"expires": 15.0},
+    },
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(GAZEROOM_DATA / "run" / "celerybeat-schedule")
 

@@ -20,7 +20,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from study.site.demo import Demo
-from study.site.supervisor import StartError, Supervisor, listens, port_is_free
+from study.site.supervisor import StartError, Supervisor, listens, port_is_free, write_private
 
 
 class Command(BaseCommand):
@@ -109,11 +109,10 @@ class Command(BaseCommand):
                 timeout=20,
             )  # fmt: skip
             url = f"unix://{path}"
-        (run / "redis-url").write_text(url)
+        write_private(run / "redis-url", url)
         key = run / "agent-key"
         if not key.exists():
-            with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(24))
+            write_private(key, secrets.token_urlsafe(24))
         return {
             "REDIS_URL": url,
             "GAZEROOM_DATA": str(settings.GAZEROOM_DATA),
@@ -144,7 +143,8 @@ class Command(BaseCommand):
         )  # fmt: skip
         celery = [python, "-m", "celery", "-A", "study.site.celery", "worker", "--without-gossip", "--without-mingle"]
         quit_softly = {**env, "REMAP_SIGTERM": "SIGQUIT"}
-        supervisor.start("worker-cpu", [*celery, "-Q", "cpu", "-c", "1", "-n", "cpu@%h", "-B"], env=quit_softly)
+        supervisor.start("worker-io", [*celery, "-Q", "io", "-c", "1", "-n", "io@%h", "-B"], env=quit_softly)
+        supervisor.start("worker-cpu", [*celery, "-Q", "cpu", "-c", "1", "-n", "cpu@%h"], env=quit_softly)
         supervisor.start("worker-gpu", [*celery, "-Q", "gpu", "-c", "1", "-n", "gpu@%h"], env=quit_softly)
 
         # Trackers and agents of two installs on one machine must not hear each other.
