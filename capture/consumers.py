@@ -46,12 +46,12 @@ class IngestConsumer(AsyncWebsocketConsumer):
         self.queue: asyncio.Queue[bytes | dict[str, Any]] = asyncio.Queue(BACKLOG)
         self.writer: asyncio.Task[None] | None = None
         token = _bearer(self.scope)
-        if token:
-            self.recording = await database_sync_to_async(recordings.recording_of)(token)
-        if self.recording is None:
+        row = await database_sync_to_async(recordings.opened_by)(token) if token else None
+        if row is None:
             log.warning("an agent was refused: its token is unknown, expired or without consent")
             await self.close()
             return
+        self.recording, self.until = row.recording, row.expires_at
         await self.accept()
 
     async def disconnect(self, code: int) -> None:
@@ -88,7 +88,9 @@ class IngestConsumer(AsyncWebsocketConsumer):
                 raise StoreError("This token belongs to another recording.")
             if not isinstance(streams, dict):
                 raise StoreError("begin announces its streams.")
-            await database_sync_to_async(ingest.begin)(recording=self.recording, epoch=epoch, streams=streams)
+            await database_sync_to_async(ingest.begin)(
+                recording=self.recording, epoch=epoch, streams=streams, until=self.until
+            )
         except (ValueError, StoreError) as error:
             sentence = str(error) if isinstance(error, StoreError) else "begin names no epoch."
             await self._refuse(sentence, BAD_REQUEST)

@@ -70,8 +70,8 @@ class Recording(UuidModel):
 class RecordingToken(InsertOnly):
     """What lets one agent session write to one recording. Only its hash is kept.
 
-    A page that is loaded again gets a new one; the old one stays good until it expires, because the station may still
-    be uploading what it recorded under it.
+    A page that is loaded again gets a new one; the old one stays good, because the station may still be uploading what
+    it recorded under it. Once expired it begins nothing, and only delivers what was begun before.
     """
 
     recording = models.ForeignKey(Recording, on_delete=models.PROTECT, related_name="tokens")

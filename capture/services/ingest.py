@@ -6,6 +6,7 @@ Blocking functions without HTTP or event loop in them; the consumers run them in
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,22 +30,29 @@ MAX_ITEMS = 5000
 
 
 @transaction.atomic
-def begin(*, recording: Recording, epoch: UUID, streams: dict[str, Any]) -> None:
+def begin(*, recording: Recording, epoch: UUID, streams: dict[str, Any], until: datetime | None = None) -> None:
     """Note an epoch and what the agent says of its streams. The same epoch again is a reconnection.
 
-    Raises StoreError when the streams are not streams, or there are too many epochs.
+    `until` is when the agent's token expires; after it, only epochs begun before it are continued. Raises StoreError
+    for any other, when the streams are not streams, or when there are too many epochs.
     """
     if not streams or any(key not in {str(s) for s in STREAMS} for key in streams):
         raise StoreError(f"An epoch has streams 1 (gaze) and 2 (clock); these were announced: {sorted(streams)}.")
     recording = Recording.objects.select_for_update().get(pk=recording.pk)
-    if str(epoch) in recording.epochs:
+    known = recording.epochs.get(str(epoch))
+    now = timezone.now()
+    if until is not None and now >= until and (known is None or datetime.fromisoformat(known["at"]) >= until):
+        raise StoreError(
+            f"Epoch {epoch} was not begun before its token expired: open the read again, if it is not yet submitted."
+        )
+    if known is not None:
         return
     if len(recording.epochs) >= MAX_EPOCHS:
         raise StoreError(f"Recording {recording.pk} already has {MAX_EPOCHS} epochs: look at the station.")
-    recording.epochs[str(epoch)] = {"streams": streams, "at": timezone.now().isoformat()}
+    recording.epochs[str(epoch)] = {"streams": streams, "at": now.isoformat()}
     recording.state = Recording.State.RECORDING
     recording.failure = ""
-    recording.started_at = recording.started_at or timezone.now()
+    recording.started_at = recording.started_at or now
     recording.save(update_fields=["epochs", "state", "started_at", "failure"])
 
 

@@ -16,8 +16,11 @@ from capture.queries.calibrations import latest_passed
 from study.models import Read
 from study.services.errors import NotAllowed
 
-#: Long enough for a read and for a station that could not reach the server for the rest of the day.
+#: A token begins epochs for so long: a read, and the rest of the day in which it is finished.
 TOKEN_LIFE = timedelta(hours=24)
+#: What was begun in that time may be delivered for so long after it: a station that was offline, or switched off over a
+#: holiday, holds the only copy of a submitted read, and a read that is over gets no other token.
+DELIVERY_LIFE = timedelta(days=30)
 
 
 def this_station() -> Station:
@@ -56,21 +59,25 @@ def open_recording(*, read: Read) -> tuple[Recording, str]:
     return recording, token
 
 
-def recording_of(token: str) -> Recording | None:
-    """The recording a token opens; None for a token that is unknown, expired, or whose reader withdrew consent."""
+def opened_by(token: str) -> RecordingToken | None:
+    """The token's row, if it still opens its recording; None for one that is unknown or whose reader withdrew consent.
+
+    A token that has expired opens it only to deliver epochs that were begun before: `capture.services.ingest.begin`
+    holds it to those.
+    """
+    now = timezone.now()
     row = (
-        RecordingToken.objects.filter(sha256=hash_token(token), expires_at__gt=timezone.now())
+        RecordingToken.objects.filter(sha256=hash_token(token), expires_at__gt=now - DELIVERY_LIFE)
         .select_related("recording__read__assignment__enrolment")
         .first()
     )
-    if row is None:
+    if row is None or (row.expires_at <= now and not row.recording.epochs):
         return None
-    recording: Recording = row.recording
-    if recording.read is not None:
-        enrolment = recording.read.assignment.enrolment
+    if row.recording.read is not None:
+        enrolment = row.recording.read.assignment.enrolment
         if enrolment.consented_at is None or enrolment.withdrawn_at is not None:
             return None
-    return recording
+    return row
 
 
 def hash_token(token: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -318,6 +320,72 @@ async def test_an_expired_token_is_refused(opened: Any) -> None:
     assert await _refused("old", recording)
 
 
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Let so much time pass for whoever asks what a token is still good for."""
+
+    def let_pass(span: timedelta) -> None:
+        now = timezone.now() + span
+        for module in (recordings, ingest):
+            monkeypatch.setattr(module, "timezone", SimpleNamespace(now=lambda: now))
+
+    return let_pass
+
+
+async def test_a_station_that_was_offline_for_a_week_delivers_the_epoch_it_had_begun(
+    opened: Any, rows: Any, later: Any
+) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    frames = gaze_frames(rows, agent.epoch)
+    await agent.connect()
+    await agent.begin()
+    await agent.send(*frames[:10])
+    await agent.close()
+    later(timedelta(days=7))
+    again = Agent(token, recording, agent.epoch)
+    assert await again.connect()
+    assert await again.begin() == {"op": "resume", "from": {"1": 10, "2": 0}}
+    await again.send(*frames[10:])
+    assert await again.ask({"op": "end", "streams": end_of(frames)}) == {"op": "sealed"}
+    await again.close()
+    assert frame_path(recording.folder, GAZE, agent.epoch).read_bytes() == b"".join(frames)
+
+
+async def test_an_expired_token_begins_no_epoch_and_continues_none_begun_after_it_expired(
+    opened: Any, read: Read, later: Any
+) -> None:
+    recording, token = opened
+    first = Agent(token, recording, uuid4())
+    await first.connect()
+    await first.begin()
+    await first.close()
+    later(recordings.TOKEN_LIFE + timedelta(minutes=1))
+    _, fresh = await sync_to_async(recordings.open_recording)(read=read)
+    younger = Agent(fresh, recording, uuid4())
+    await younger.connect()
+    assert (await younger.begin())["op"] == "resume"
+    await younger.close()
+    for epoch in (uuid4(), younger.epoch):
+        late = Agent(token, recording, epoch)
+        assert await late.connect()
+        answer = await late.begin()
+        assert answer["op"] == "error" and "begun before its token expired" in answer["sentence"]
+        await late.close()
+    await recording.arefresh_from_db()
+    assert set(recording.epochs) == {str(first.epoch), str(younger.epoch)}
+
+
+async def test_after_a_month_an_epoch_is_no_longer_taken(opened: Any, later: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    await agent.connect()
+    await agent.begin()
+    await agent.close()
+    later(recordings.TOKEN_LIFE + recordings.DELIVERY_LIFE + timedelta(minutes=1))
+    assert await _refused(token, recording)
+
+
 async def test_a_token_is_refused_once_consent_is_withdrawn(opened: Any, enrolment: Enrolment) -> None:
     recording, token = opened
     enrolment.withdrawn_at = timezone.now()
@@ -354,7 +422,7 @@ def test_a_reloaded_page_gets_the_same_recording_and_another_token(read: Read) -
     second, two = recordings.open_recording(read=read)
     assert first == second and one != two
     # What the station still uploads under the first stays welcome.
-    assert recordings.recording_of(one) == recordings.recording_of(two) == first
+    assert [recordings.opened_by(token).recording for token in (one, two)] == [first, first]  # type: ignore[union-attr]
 
 
 def test_no_token_is_kept_in_the_clear(read: Read) -> None:

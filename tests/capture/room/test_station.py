@@ -164,7 +164,8 @@ def test_the_reading_room_is_told_how_to_record(enrolment: Enrolment, settings: 
     config = capture_config(enrolment)
     recording = Recording.objects.get()
     assert recording.calibration == calibration
-    assert recordings.recording_of(config.pop("token")) == recording
+    row = recordings.opened_by(config.pop("token"))
+    assert row is not None and row.recording == recording
     assert config == {
         "recording": str(recording.pk),
         "pageSocket": f"/ws/page/{recording.pk}/",
