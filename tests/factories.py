@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from study.models import (
     User,
 )
 from study.queries.reading import image_of, shown_image
-from study.services import assistance, frames, reading, studies
+from study.services import assistance, frames, protocol_body, reading, studies
 
 MODEL = "ab" * 32
 PASSWORD = "a-password-for-tests"
@@ -156,20 +157,22 @@ def make_study(
                 make_output(image, model_sha256=model_sha256)
     else:
         body = studies.collection_body(findings=findings, gaze=gaze, seed=seed)
-    study = studies.create_study(
-        name=name or f"Study {number}",
-        slug=slug,
-        kind=kind,
-        body=body,
-        cases=cases,
-        actor=coordinator,
-        simulated=simulated,
-    )
-    for i, user in enumerate(readers, start=1):
-        enrolment = studies.enrol(study=study, user=user, reader_code=f"R{i:02d}", actor=coordinator)
-        if consented:
-            studies.give_consent(enrolment=enrolment, actor=user)
-    return studies.open_study(study=study, actor=coordinator) if opened else study
+    # The state machine of every way of reading is tested, also of those that the reading room has no controls for yet.
+    with patch.object(protocol_body, "READABLE", tuple(Arm.Assistance.values)):
+        study = studies.create_study(
+            name=name or f"Study {number}",
+            slug=slug,
+            kind=kind,
+            body=body,
+            cases=cases,
+            actor=coordinator,
+            simulated=simulated,
+        )
+        for i, user in enumerate(readers, start=1):
+            enrolment = studies.enrol(study=study, user=user, reader_code=f"R{i:02d}", actor=coordinator)
+            if consented:
+                studies.give_consent(enrolment=enrolment, actor=user)
+        return studies.open_study(study=study, actor=coordinator) if opened else study
 
 
 def make_answers(read: Read, *, confidence: int | Mapping[str, int] = 1, **changes: Any) -> dict[str, Any]:

@@ -15,6 +15,9 @@ GAZE = ("required", "optional", "none")
 CALIBRATION = {"max_accuracy_deg": 1.5, "max_data_loss": 0.3}
 KEYS = {"findings", "gaze", "calibration", "washout_days", "periods", "model_sha256", "arms", "seed"}
 
+#: The ways of reading that the reading room has controls for; in any other, a read would open and never be submitted.
+READABLE: tuple[Any, ...] = (Arm.Assistance.NONE, Arm.Assistance.CONCURRENT)
+
 UNASSISTED = {"key": "unassisted", "name": "Unassisted", "assistance": "none"}
 CONCURRENT = {"key": "gazex", "name": "With GazeX", "assistance": "concurrent"}
 
@@ -119,6 +122,11 @@ def _check_arms(kind: str, arms: Any) -> None:
             raise BadInput(f"The arm {arm['key']} needs a name of at most 64 characters.")
         if arm["assistance"] not in Arm.Assistance.values:
             raise BadInput(f"The arm {arm['key']} has assistance {arm['assistance']!r}, which is unknown.")
+        if arm["assistance"] not in READABLE:
+            raise BadInput(
+                f"The arm {arm['key']}, {Arm.Assistance(arm['assistance']).label}, cannot be read in the reading room "
+                f"yet; use {' or '.join(READABLE)}."
+            )
     if len({arm["key"] for arm in arms}) != len(arms):
         raise BadInput("Two arms have the same key.")
     if kind == Study.Kind.COLLECTION and [arm["assistance"] for arm in arms] != ["none"]:

@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 
+#: Of a reason to close early, in characters; it goes into the reason of every read that is invalidated with it.
+MAX_REASON = 400
+
+
 @transaction.atomic
 def create_study(
     *,
@@ -151,6 +155,8 @@ def open_study(*, study: Study, actor: User | None) -> Study:
 
     Raises
     ------
+    BadInput
+        Where the protocol breaks a rule, as one that was drafted before the rule may.
     Refused
         Where the study is no draft, has no readers, lacks a stored output for an assisted arm, or a room above refuses.
     """
@@ -171,19 +177,26 @@ def close_study(*, study: Study, actor: User | None, reason: str = "") -> Study:
 
     Raises
     ------
+    BadInput
+        Where the reason is longer than 400 characters.
     Refused
         Where the study is not open, or reads are missing and no reason is given.
     """
     from .reading import invalidate
 
+    reason = reason.strip()
+    if len(reason) > MAX_REASON:
+        raise BadInput(
+            f"Say in at most {MAX_REASON} characters why the study closes early; the reason has {len(reason)}."
+        )
     study = _claimed(study, Study.State.OPEN, Study.State.CLOSED)
     missing = unfinished_assignments(study).count()
-    if missing and not reason.strip():
+    if missing and not reason:
         raise Refused(f"{missing} reads of {study} are not finished; finish them, or close it early with a reason.")
     _ask_the_rooms_above(study, Study.State.CLOSED)
     for read in Read.objects.filter(assignment__enrolment__study=study).exclude(state__in=FINAL):
-        invalidate(read=read, actor=actor, reason=f"The study was closed early: {reason.strip()}")
-    detail = {"reason": reason.strip(), "unfinished": missing} if missing else {}
+        invalidate(read=read, actor=actor, reason=f"The study was closed early: {reason}")
+    detail = {"reason": reason, "unfinished": missing} if missing else {}
     return _moved(study, Study.State.CLOSED, AuditEntry.Act.STUDY_CLOSED, actor, detail)
 
 

@@ -31,7 +31,7 @@ def test_the_two_bodies_made_with_defaults_are_accepted() -> None:
 
 
 def test_a_comparison_of_three_arms_in_three_periods_is_accepted() -> None:
-    check_body("comparison", comparison(arms=arms("none", "second_read", "on_request"), periods=3))
+    check_body("comparison", comparison(arms=arms("none", "concurrent", "concurrent"), periods=3))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,16 @@ def test_a_comparison_of_three_arms_in_three_periods_is_accepted() -> None:
             "comparison",
             comparison(arms=arms("none", "telepathy")),
             "The arm a1 has assistance 'telepathy'",
+        ),
+        (
+            "comparison",
+            comparison(arms=arms("none", "on_request")),
+            "The arm a1, GazeX on request, cannot be read in the reading room yet; use none or concurrent.",
+        ),
+        (
+            "comparison",
+            comparison(arms=arms("none", "second_read")),
+            "The arm a1, GazeX as second reader, cannot be read in the reading room yet; use none or concurrent.",
         ),
         ("comparison", comparison(arms=arms("none")), "A comparison needs at least two arms."),
         ("comparison", comparison(arms=[*arms("none"), *arms("concurrent")]), "Two arms have the same key."),

@@ -133,6 +133,19 @@ def test_a_comparison_does_not_open_while_a_case_has_no_output_of_its_model() ->
         studies.open_study(study=study, actor=None)
 
 
+@pytest.mark.parametrize("kind", ["on_request", "second_read"])
+def test_a_study_whose_reads_could_never_be_submitted_is_neither_made_nor_opened(kind: str) -> None:
+    body = studies.comparison_body(findings=PHANTOM_FINDINGS, model_sha256="cd" * 32)
+    body["arms"][1]["assistance"] = kind
+    with pytest.raises(BadInput, match="cannot be read in the reading room yet; use none or concurrent"):
+        create(kind="comparison", body=body)
+    study = make_study("comparison", assistance_kind=kind, opened=False)  # as one drafted before this was refused
+    with pytest.raises(BadInput, match="cannot be read in the reading room yet; use none or concurrent"):
+        studies.open_study(study=study, actor=None)
+    study.refresh_from_db()
+    assert study.state == "draft" and not Assignment.objects.exists()
+
+
 @pytest.mark.parametrize("target", ["open", "closed", "unblinded"])
 def test_a_room_above_can_refuse_each_step_and_nothing_is_written(target: str) -> None:
     steps = {"open": studies.open_study, "closed": studies.close_study, "unblinded": studies.unblind_study}
@@ -194,3 +207,13 @@ def test_a_study_with_missing_reads_closes_only_with_a_reason_and_invalidates_wh
     entry = AuditEntry.objects.get(act="study_closed")
     assert entry.detail == {"reason": "the reader left", "unfinished": 3}
     assert "the reader left" in AuditEntry.objects.get(act="read_invalidated").detail["reason"]
+
+
+def test_a_reason_to_close_early_that_is_too_long_is_refused_as_that() -> None:
+    study = make_study(cases=2)
+    read = make_read(study.enrolments.get(), state=Read.State.OPEN)
+    with pytest.raises(BadInput, match=r"at most 400 characters why the study closes early; the reason has 401\.$"):
+        studies.close_study(study=study, actor=None, reason="x" * 401)
+    read.refresh_from_db()
+    assert read.state == "open"
+    assert studies.close_study(study=study, actor=None, reason=" " + "x" * 400 + " ").state == "closed"
