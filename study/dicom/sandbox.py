@@ -102,7 +102,8 @@ class Sandbox:
         if self._owner != os.getpid():
             self._child = None  # another process's child, inherited by a fork: its pipes are not ours to speak into
         self.close()
-        # Nothing of this process's secrets goes along: not its environment, not its database.
+        # This process's environment stays here, and the site's secrets and its database's address with it. One secret
+        # does go along, in each request: the pseudonym key, because the child writes the pseudonyms into the kept file.
         environment = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
         environment |= {"PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._child = subprocess.Popen(
