@@ -17,7 +17,7 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
-SOCKET_ROOMS = ["capture.routing", "training.routing"]
+SOCKET_ROOMS = ["capture.routing"]
 
 
 def _routes(name: str) -> list[Any]:
