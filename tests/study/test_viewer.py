@@ -424,6 +424,53 @@ def test_a_submission_the_server_refuses_can_be_sent_again(site: Site, browser: 
         page.wait_for_url("**/next/")
 
 
+@pytest.mark.parametrize("status", [400, 409, 503])
+def test_a_refused_submission_goes_on_recording_until_the_next(
+    status: int, site: Site, sockets: Sockets, browser: Any
+) -> None:
+    url = site.serve_read(fiducials(), capture=sockets.capture, findings=["Pneumothorax"])
+    site.answers["/read/1/submit/"] = lambda body: (status, {"error": "One finding is not rated."})
+
+    with open_page(browser, url) as (page, _):
+        shown(page)
+        page.keyboard.press("3")
+        page.keyboard.press("Control+Enter")
+        wait_until(lambda: "not rated" in page.inner_text("#missing"), "the server's sentence")
+        wait_until(lambda: sockets.station.calls == ["start", "stop", "start"], "the second start")
+        wait_until(lambda: page.inner_text("#indicator-text") == "Recording", "the indicator")
+        # The eye of a simulated reader sees the image again.
+        assert sockets.station.stimuli[-1]["kind"] == "viewport"
+        before = len(sockets.log.stored["states"])
+        page.keyboard.press("i")
+        wait_until(lambda: len(sockets.log.stored["states"]) > before, "a state of the second epoch")
+        site.answers["/read/1/submit/"] = lambda body: (200, {"next": "/next/"})
+        page.click("#submit")
+        page.wait_for_url("**/next/")
+    assert sockets.station.calls == ["start", "stop", "start", "stop"]
+    kinds = [event["kind"] for event in site.events()]
+    assert kinds.count("recording_started") == 2
+    assert "recording_incomplete" not in kinds and "recording_lost" not in kinds
+
+
+def test_a_submission_right_after_a_refused_one_leaves_no_recording_running(
+    site: Site, sockets: Sockets, browser: Any
+) -> None:
+    url = site.serve_read(fiducials(), capture=sockets.capture, findings=["Pneumothorax"])
+    site.answers["/read/1/submit/"] = lambda body: (400, {"error": "One finding is not rated."})
+
+    with open_page(browser, url) as (page, _):
+        shown(page)
+        page.keyboard.press("3")
+        sockets.station.start_takes_s = 0.5
+        page.keyboard.press("Control+Enter")
+        wait_until(lambda: "not rated" in page.inner_text("#missing"), "the server's sentence")
+        site.answers["/read/1/submit/"] = lambda body: (200, {"next": "/next/"})
+        page.click("#submit")
+        page.wait_for_url("**/next/")
+    assert sockets.station.calls == ["start", "stop", "start", "stop"]
+    assert not sockets.station.recording
+
+
 def test_a_read_that_must_be_recorded_shows_nothing_without_the_agent(
     site: Site, sockets: Sockets, browser: Any
 ) -> None:

@@ -168,6 +168,7 @@ class Station:
         self.calls: list[str] = []
         self.recording = False
         self.tracker = True
+        self.start_takes_s = 0.0
 
     def clock(self) -> float:
         return time.monotonic()
@@ -189,6 +190,7 @@ class Station:
     async def start(self, recording: str, token: str, socket: str) -> dict[str, Any]:
         if not self.tracker:
             raise Refusal("No gaze is arriving: switch the eye tracker on, or start its LSL program.")
+        await asyncio.sleep(self.start_takes_s)
         self.calls.append("start")
         self.recording = True
         return {"recording": recording, "epoch": "e"}

@@ -30,7 +30,8 @@ export class Capture {
   #agent: AgentClient | null = null;
   #status: Status | null = null;
   #started = false;
-  #starting = false;
+  #starting: Promise<void> | null = null;
+  #connecting = false;
   #trouble: string | null = "connecting to the station agent.";
   #serverTrouble: string | null = null;
   #magnified: string | null = null;
@@ -123,6 +124,8 @@ export class Capture {
   async finish(timeoutMs = 5000): Promise<string[]> {
     const left: string[] = [];
     this.#ended = true;
+    // A start that is on its way would otherwise run on after the stop.
+    await this.#starting;
     const until = performance.now() + timeoutMs;
     if (this.#agent?.connected && this.#started) {
       this.#agent.stimulus({ kind: "blank" });
@@ -144,6 +147,16 @@ export class Capture {
     return left;
   }
 
+  /** After a refused submission: the reader reads on, so record on, as another epoch of the same recording. */
+  resume(): void {
+    if (!this.#ended) return;
+    this.#ended = false;
+    this.#trouble = "the recording starts again.";
+    this.#indicate();
+    if (this.#agent) void this.#start();
+    else if (!this.#connecting) void this.#connect();
+  }
+
   /** After a successful submission: close everything; forget the log if the server has all of it. */
   async close(): Promise<void> {
     this.#agent?.close();
@@ -153,6 +166,15 @@ export class Capture {
   }
 
   async #connect(): Promise<void> {
+    this.#connecting = true;
+    try {
+      await this.#reach();
+    } finally {
+      this.#connecting = false;
+    }
+  }
+
+  async #reach(): Promise<void> {
     while (!this.#ended) {
       try {
         const agent = await connectAgent({ url: this.#config.agent, key: this.#config.agentKey, origin: this.#origin });
@@ -193,13 +215,19 @@ export class Capture {
   async #start(): Promise<void> {
     const agent = this.#agent;
     if (!agent || this.#ended || this.#starting) return;
+    this.#starting = this.#ask(agent);
+    await this.#starting;
+    this.#starting = null;
+  }
+
+  /** Ask the agent to record; a refusal is shown, never thrown. */
+  async #ask(agent: AgentClient): Promise<void> {
     const magnified = refusal();
     if (magnified) {
       this.#magnified = magnified;
       this.#say(magnified);
       return this.#settle(false);
     }
-    this.#starting = true;
     try {
       const { recording, token, ingestSocket } = this.#config;
       const { epoch } = await agent.start({ recording, token, socket: ingestSocket });
@@ -217,8 +245,6 @@ export class Capture {
     } catch (error) {
       this.#say(error instanceof Error ? error.message : String(error));
       this.#settle(false);
-    } finally {
-      this.#starting = false;
     }
   }
 

@@ -312,7 +312,6 @@ async function open(): Promise<void> {
     }
   };
 
-  let finished: Promise<string[]> | null = null;
   submit.addEventListener("click", async () => {
     if (submitting) return;
     submitting = true;
@@ -323,12 +322,7 @@ async function open(): Promise<void> {
     try {
       if (capture) {
         missing.textContent = "Saving the recording…";
-        // A second try after a refused submission finds the recording already stopped.
-        finished ??= capture.finish().then((left) => {
-          for (const sentence of left) events.add("recording_incomplete", { sentence });
-          return left;
-        });
-        await finished;
+        for (const sentence of await capture.finish()) events.add("recording_incomplete", { sentence });
       }
       missing.textContent = "Submitting…";
       await events.flush();
@@ -354,6 +348,8 @@ async function open(): Promise<void> {
       review();
       missing.textContent = sentenceOf(error);
       missing.classList.add("error");
+      // The reader reads on, and that is part of the read.
+      capture?.resume();
       events.add("submit_failed", { status: error instanceof Refused ? error.status : 0, sentence: sentenceOf(error) });
     }
   });
