@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.conf import settings
+from django.db import DatabaseError
 
 from study.models import AuditEntry
 from study.services.errors import Refused
@@ -145,6 +149,80 @@ def test_a_trainer_that_cannot_start_gives_its_one_sentence() -> None:
     assert run.state == TrainingRun.State.FAILED
     assert "no/such/model" in run.error and "\n" not in run.error and run.error.rstrip().endswith(".")
     assert not ModelVersion.objects.filter(run=run).exists()
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> TrainingRun:
+    """A queued run whose training and evaluation are behind it: its folder holds real weights."""
+    frozen = release()
+    run = running.start_run(release=frozen, base=make_version(), steps=5, actor=frozen.created_by)
+    shutil.copytree(Path(settings.BASE_DIR) / "gazex/weights/small", run.folder / "out" / "model")
+    monkeypatch.setattr(running._Attempt, "train", lambda self: None)
+    monkeypatch.setattr(running._Attempt, "evaluate", lambda self: {"cases": 8})
+    return run
+
+
+def kept() -> list[str]:
+    """The folders of weights that are kept, unfinished ones too."""
+    return sorted(path.name for path in (Path(settings.GAZEROOM_DATA) / "models").iterdir())
+
+
+def test_weights_are_hashed_and_copied_before_the_database_is_held(trained: TrainingRun, monkeypatch: Any) -> None:
+    order: list[str] = []
+
+    def note(owner: Any, name: str) -> None:
+        done = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args, **kwargs: order.append(name) or done(*args, **kwargs))
+
+    note(models, "_hash")
+    note(shutil, "copytree")
+    note(leases, "finish")
+    assert running.work(run_id=trained.pk) is False
+    version = ModelVersion.objects.get(run=trained)
+    assert order == ["_hash", "copytree", "finish"]
+    assert (kept(), version.path) == ([version.weights_sha256[:12]], f"models/{version.weights_sha256[:12]}")
+    assert models._hash(version.location) == version.weights_sha256
+
+
+@pytest.mark.parametrize("moment", ["while copying", "before the row is written", "with a torn folder left"])
+def test_a_run_interrupted_while_its_weights_are_kept_keeps_them_once(
+    trained: TrainingRun, moment: str, monkeypatch: Any
+) -> None:
+    def torn(source: Path, target: Path) -> None:
+        target.mkdir(parents=True)
+        (target / "model.safetensors").write_bytes(b"half")
+        if moment == "with a torn folder left":
+            target.rename(target.with_name(models._hash(str(source))[:12]))
+        raise OSError("No space left on device")
+
+    def gone(**kwargs: Any) -> bool:
+        raise DatabaseError("the database went away")
+
+    with monkeypatch.context() as patch:
+        if moment == "before the row is written":
+            patch.setattr(leases, "finish", gone)
+        else:
+            patch.setattr(shutil, "copytree", torn)
+        assert running.work(run_id=trained.pk) is True
+    assert not ModelVersion.objects.filter(run=trained).exists()
+    assert running.work(run_id=trained.pk) is False
+    version = ModelVersion.objects.get(run=trained)
+    assert kept() == [version.weights_sha256[:12]]
+    assert models._hash(version.location) == version.weights_sha256
+
+
+def test_a_worker_that_lost_its_run_while_keeping_the_weights_registers_nothing(
+    trained: TrainingRun, monkeypatch: Any
+) -> None:
+    def taken_over(**kwargs: Any) -> Held:
+        TrainingRun.objects.filter(pk=trained.pk).update(token=uuid4())
+        return Held.LOST
+
+    monkeypatch.setattr(running, "HEARTBEAT_S", 0.0)
+    monkeypatch.setattr(leases, "renew", taken_over)
+    assert running.work(run_id=trained.pk) is False
+    trained.refresh_from_db()
+    assert trained.state == TrainingRun.State.RUNNING and not ModelVersion.objects.filter(run=trained).exists()
 
 
 def test_the_trainer_of_a_run_that_was_taken_over_is_killed(tmp_path: Path) -> None:

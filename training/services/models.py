@@ -52,8 +52,37 @@ def register_base(*, actor: Any = None) -> ModelVersion:
     return version
 
 
-def register_trained(*, run: TrainingRun, model: Path, metrics: dict[str, Any]) -> ModelVersion:
-    """Keeps what a run made: the weights under their hash, the card with where they came from, the metrics.
+def keep_weights(*, run: TrainingRun, model: Path) -> str:
+    """The weights' SHA-256, with a copy of the folder kept under it. Slow, so never inside a transaction.
+
+    What an attempt that was killed left behind, half a copy or a whole one, is replaced or used: keeping twice is once.
+    Only the worker that holds the run's folder may call it.
+
+    Raises
+    ------
+    Refused
+        The model cannot be read; the sentence says why.
+    """
+    sha256 = _hash(str(model))
+    target = _kept(sha256)
+    if target.exists() and not _holds(target, sha256):
+        shutil.rmtree(target)  # a crash of the machine tore it
+    if not target.exists():
+        partial = target.with_name(f".{target.name}-{run.pk}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(model, partial)
+        try:
+            partial.rename(target)
+        except OSError:  # another run, ending with the same weights, got there first
+            if not target.exists():
+                raise
+            shutil.rmtree(partial)
+    return sha256
+
+
+def register_trained(*, run: TrainingRun, sha256: str, metrics: dict[str, Any]) -> ModelVersion:
+    """Registers what a run made, its weights kept: the card with where they came from, the metrics.
 
     Called inside the transaction that ends the run.
 
@@ -62,24 +91,17 @@ def register_trained(*, run: TrainingRun, model: Path, metrics: dict[str, Any]) 
     Refused
         The weights are those of a version that is there already.
     """
-    sha256 = _hash(str(model))
     same = ModelVersion.objects.filter(weights_sha256=sha256).first()
     if same is not None:
         raise Refused(f"The run ended with exactly the weights of {same}; there is nothing new to register.")
-    target = Path(settings.GAZEROOM_DATA) / "models" / sha256[:12]
-    if not target.exists():
-        partial = target.with_name(f".{sha256[:12]}-{run.attempt}")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(model, partial)
-        partial.rename(target)
+    folder = _kept(sha256)
     version = ModelVersion(
         name=_next_name(),
         weights_sha256=sha256,
-        path=f"models/{sha256[:12]}",
+        path=f"models/{folder.name}",
         base=run.base,
         run=run,
-        card={key: value for key, value in _json(model / "card.json").items() if key != "init"} | _origin(run),
+        card={key: value for key, value in _json(folder / "card.json").items() if key != "init"} | _origin(run),
         metrics=metrics,
     )
     version.full_clean()
@@ -182,6 +204,17 @@ def _hash(name: str) -> str:
         return weights_sha256(name)
     except (ModelError, OSError) as error:
         raise Refused(f"The model “{name}” cannot be read: {error}") from error
+
+
+def _kept(sha256: str) -> Path:
+    return Path(settings.GAZEROOM_DATA) / "models" / sha256[:12]
+
+
+def _holds(folder: Path, sha256: str) -> bool:
+    try:
+        return _hash(str(folder)) == sha256
+    except Refused:
+        return False
 
 
 def _folder(name: str) -> Path | None:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 from uuid import UUID
 
@@ -110,10 +111,11 @@ def work(*, run_id: UUID | str) -> bool:
             attempt = _Attempt(run, lock)
             attempt.train()
             metrics = attempt.evaluate()
+            sha256 = attempt.keep()
         with transaction.atomic():
             # Only the worker that still holds the row registers what came out.
             if leases.finish(row=run, state=TrainingRun.State.SUCCEEDED, step=run.total):
-                versions.register_trained(run=run, model=run.folder / "out" / "model", metrics=metrics)
+                versions.register_trained(run=run, sha256=sha256, metrics=metrics)
     except _StoppedError as stopped:
         if stopped.held is Held.CANCEL:
             leases.finish(row=run, state=TrainingRun.State.CANCELLED)
@@ -183,6 +185,16 @@ class _Attempt:
             measured = self._metrics(base.location, cases, "base")
             versions.store_metrics(version=base, metrics=measured)
         return self._metrics(str(self.out / "model"), cases, "model")
+
+    def keep(self) -> str:
+        """Hashes and copies the new weights beside the heartbeat: gigabytes take longer than a lease."""
+        with ThreadPoolExecutor(1) as pool:
+            kept = pool.submit(versions.keep_weights, run=self.run, model=self.out / "model")
+            while not wait([kept], timeout=HEARTBEAT_S).done:
+                held = self._renew(phase=TrainingRun.Phase.EVALUATING)
+                if held is not Held.YES:
+                    raise _StoppedError(held)
+        return kept.result()
 
     def _metrics(self, model: str, cases: int, name: str) -> dict[str, Any]:
         target = self.run.folder / f"metrics-{name}.json"
