@@ -62,7 +62,7 @@ class IngestConsumer(AsyncWebsocketConsumer):
             if self.writer is None:
                 await self._refuse("Frames came before begin.", BAD_REQUEST)
                 return
-            await self.queue.put(bytes(bytes_data))
+            await self._hand(bytes(bytes_data))
             return
         message = _parse(text_data)
         match message.get("op"):
@@ -70,11 +70,29 @@ class IngestConsumer(AsyncWebsocketConsumer):
                 await self._begin(message)
             case "end" if self.writer is not None:
                 # Behind the frames that are still waiting for the disk.
-                await self.queue.put(message)
+                await self._hand(message)
             case "end":
                 await self._refuse("The end came before begin.", BAD_REQUEST)
             case _:
                 await self._refuse("A message has an op: begin or end.", BAD_REQUEST)
+
+    async def _hand(self, one: bytes | dict[str, Any]) -> None:
+        """Give the writer something to do; what comes after its end is dropped, and will be sent again.
+
+        Nobody empties the queue of a writer that has ended. Waiting for room in it would hold up the disconnect behind
+        it too, and with that the files' locks.
+        """
+        writer = self.writer
+        if writer is None or writer.done():
+            return
+        if not self.queue.full():
+            self.queue.put_nowait(one)
+            return
+        put = asyncio.create_task(self.queue.put(one))
+        try:
+            await asyncio.wait({put, writer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            put.cancel()
 
     async def _begin(self, message: dict[str, Any]) -> None:
         assert self.recording is not None
@@ -283,6 +301,6 @@ def _bearer(scope: dict[str, Any]) -> str:
 def _parse(text: str | None) -> dict[str, Any]:
     try:
         message = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}

@@ -38,6 +38,9 @@ def begin(*, recording: Recording, epoch: UUID, streams: dict[str, Any], until: 
     """
     if not streams or any(key not in {str(s) for s in STREAMS} for key in streams):
         raise StoreError(f"An epoch has streams 1 (gaze) and 2 (clock); these were announced: {sorted(streams)}.")
+    for stream, told in streams.items():
+        if not isinstance(told, dict) or not _is_storable(told):
+            raise StoreError(f"Stream {stream} is announced by an object of finite numbers and text without NUL.")
     recording = Recording.objects.select_for_update().get(pk=recording.pk)
     known = recording.epochs.get(str(epoch))
     now = timezone.now()
@@ -54,6 +57,23 @@ def begin(*, recording: Recording, epoch: UUID, streams: dict[str, Any], until: 
     recording.failure = ""
     recording.started_at = recording.started_at or now
     recording.save(update_fields=["epochs", "state", "started_at", "failure"])
+
+
+def _is_storable(told: Any) -> bool:
+    """Whether every database's JSON holds it: NaN, NUL and half a surrogate pair pass Python's parser, not theirs."""
+    waiting = [told]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, float):
+            if not math.isfinite(one):
+                return False
+        elif isinstance(one, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in one):
+            return False
+    return True
 
 
 def sealed_frames(*, recording: Recording, epoch: UUID) -> dict[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -17,10 +18,11 @@ from asgiref.sync import sync_to_async
 from django.test import Client
 from django.utils import timezone
 
+from capture import consumers
 from capture.frames import CLOCK, GAZE, read_encoded, read_frames
 from capture.models import Recording, RecordingToken, Segment
 from capture.services import ingest, recordings
-from capture.services.store import JournalFile, frame_path, read_journal
+from capture.services.store import FrameFile, JournalFile, frame_path, read_journal
 from study.models import Enrolment, Read
 from study.services import reading
 from study.services.errors import NotAllowed
@@ -290,6 +292,75 @@ async def test_a_damaged_frame_is_refused_in_a_sentence_and_not_stored(opened: A
     answer = await agent.send(frames[0][:-1] + b"\x00")
     assert answer["op"] == "error" and "damaged" in answer["sentence"]
     assert frame_path(recording.folder, GAZE, agent.epoch).stat().st_size == 0
+
+
+async def test_a_connection_that_floods_after_its_refusal_still_lets_go_when_it_closes(opened: Any, rows: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    await agent.connect()
+    await agent.begin()
+    frames = gaze_frames(rows, agent.epoch)
+    assert (await agent.send(frames[0][:-1] + b"\x00"))["op"] == "error"
+    for _ in range(consumers.BACKLOG + 20):
+        await agent.socket.send_to(bytes_data=frames[0])
+    await agent.close()
+    with FrameFile(frame_path(recording.folder, GAZE, agent.epoch), GAZE, agent.epoch) as file:
+        assert file.next == 0
+
+
+async def test_a_flood_that_waits_while_the_writer_fails_is_let_go(
+    opened: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording, token = opened
+    monkeypatch.setattr(consumers, "BACKLOG", 2)
+    agent = Agent(token, recording, uuid4())
+    await agent.connect()
+    await agent.begin()
+    full, failing = threading.Event(), OSError("no space left")
+
+    def append(*_: Any) -> bool:
+        full.wait(5)
+        raise failing
+
+    monkeypatch.setattr(FrameFile, "append", append)
+    for frame in gaze_frames(rows, agent.epoch)[:8]:
+        await agent.socket.send_to(bytes_data=frame)
+    await asyncio.sleep(0.2)
+    full.set()
+    await agent.close()
+    assert (str(recording.pk), str(agent.epoch)) not in consumers.IngestConsumer._writers
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        {"1": {"device": {"name": "a\x00b"}}},
+        {"1": {"na\x00me": "tracker"}},
+        {"1": {"name": "\ud800"}},
+        {"1": {"rate_hz": float("nan")}},
+        {"1": {"display": {"width_mm": [float("inf")]}}},
+        {"1": 300},
+    ],
+    ids=["NUL", "NUL in a name", "half a character", "NaN", "infinity", "no object"],
+)
+async def test_streams_the_database_cannot_hold_are_refused_in_a_sentence(opened: Any, streams: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    await agent.connect()
+    answer = await agent.begin(streams=streams)
+    assert answer["op"] == "error" and "Stream 1" in answer["sentence"]
+    await agent.close()
+    await recording.arefresh_from_db()
+    assert recording.epochs == {}
+
+
+async def test_a_message_nested_without_end_is_answered(opened: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    await agent.connect()
+    await agent.socket.send_to(text_data='{"op":' + "[" * 100_000)
+    assert (await agent.hear())["op"] == "error"
+    await agent.close()
 
 
 async def test_a_frame_of_another_epoch_is_refused(opened: Any, rows: Any) -> None:
