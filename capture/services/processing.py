@@ -98,8 +98,11 @@ def is_due(recording: Recording, *, now: Any = None) -> bool:
 
 
 def reap() -> int:
-    """Start the task for every recording that is due and has no track; returns how many."""
-    due = [r for r in awaiting_processing().select_related("read") if is_due(r)]
+    """Start the task for every recording that is due, has no track and is not being made now; returns how many.
+
+    A second task of a recording that is being made would wait for the first and keep a worker from the others.
+    """
+    due = [r for r in awaiting_processing().select_related("read") if is_due(r) and not _is_being_made(r)]
     for recording in due:
         enqueue(recording.pk)
     return len(due)
@@ -271,7 +274,8 @@ def _inputs(recording: Recording, image: Image, transcript: Transcript | None) -
         # A damaged last frame would otherwise pass for one that was never finished.
         if files.get(segment.file.name) != segment.sha256:
             raise Unprocessable(
-                f"{segment.file.name} is not what was sealed (SHA-256); restore it from a copy of the recordings."
+                f"{segment.file.name} is not what was sealed (SHA-256); restore it from a copy of the recordings, "
+                "then run manage.py process_recording."
             )
     for kind in ("states", "clock"):
         path = ingest.journal_path(recording, kind)
@@ -315,11 +319,29 @@ def _keep(track: Track) -> tuple[str, str]:
     return str(relative), sha256
 
 
+def _lock_path(recording: Recording) -> Path:
+    return recording.folder / "processing.lock"
+
+
+def _is_being_made(recording: Recording) -> bool:
+    try:
+        descriptor = os.open(_lock_path(recording), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextmanager
 def _alone(recording: Recording) -> Iterator[None]:
     """One process at a time makes this recording's track."""
     recording.folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(recording.folder / "processing.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(_lock_path(recording), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

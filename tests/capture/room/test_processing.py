@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from io import StringIO
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from capture.frames import GAZE, GAZE_CHANNELS
@@ -221,6 +224,68 @@ def test_after_ten_minutes_what_is_there_is_processed_and_the_missing_end_is_a_g
     gap = Gap.objects.get(recording=recording)
     assert (gap.kind, gap.epoch) == (Gap.Kind.UNSEALED, epoch)
     assert processing.reap() == 0
+
+
+def test_a_recording_another_worker_is_making_is_not_started_again(
+    read: Read, woken: list[str], django_capture_on_commit_callbacks: Any
+) -> None:
+    recording = recorded(read, Scene.zoom_and_pan(looks=6))
+    with django_capture_on_commit_callbacks(execute=True):
+        with processing._alone(recording):
+            assert processing.reap() == 0
+        assert processing.reap() == 1
+    assert woken == [str(recording.pk)]
+
+
+def damaged(read: Read) -> tuple[Recording, Path, bytes]:
+    """A submitted recording that failed because its gaze file was damaged; the file, and what it held before."""
+    recording = recorded(read, Scene.zoom_and_pan(looks=6))
+    path = next(path for stream, _, path in stored_frames(recording.folder) if stream == GAZE)
+    whole = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 0xFF]))
+    assert processing.process(recording_id=recording.pk) is None
+    return recording, path, whole
+
+
+@pytest.mark.parametrize("how", ["by its id", "with all that failed"])
+def test_a_recording_whose_file_was_restored_is_processed_by_command(read: Read, how: str) -> None:
+    recording, path, whole = damaged(read)
+    path.write_bytes(whole)
+    said = StringIO()
+    call_command("process_recording", *([str(recording.pk)] if how == "by its id" else ["--all-failed"]), stdout=said)
+    recording.refresh_from_db()
+    assert (recording.state, recording.failure) == (Recording.State.PROCESSED, "")
+    assert str(recording.pk) in said.getvalue()
+    assert GazeTrack.objects.get().recording == recording
+
+
+@pytest.mark.parametrize("how", ["by its id", "with all that failed"])
+def test_the_command_says_why_a_recording_still_fails(read: Read, how: str) -> None:
+    recording, _, _ = damaged(read)
+    with pytest.raises(CommandError, match=f"{recording.pk}: .* is not what was sealed"):
+        call_command("process_recording", *([str(recording.pk)] if how == "by its id" else ["--all-failed"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Name a recording, or say --all-failed"),
+        (["1234"], "'1234' is no recording's id"),
+        (["00000000-0000-4000-8000-000000000000"], "There is no recording 00000000-0000-4000-8000-000000000000"),
+        (["00000000-0000-4000-8000-000000000000", "--all-failed"], "not both"),
+    ],
+    ids=["nothing", "no id", "unknown", "both"],
+)
+def test_the_command_answers_wrong_input_in_a_sentence(arguments: list[str], words: str) -> None:
+    with pytest.raises(CommandError, match=words):
+        call_command("process_recording", *arguments)
+
+
+def test_the_command_makes_no_track_of_a_read_that_is_not_submitted(read: Read) -> None:
+    recording = recorded(read, Scene.zoom_and_pan(looks=6), submit=False)
+    with pytest.raises(CommandError, match="not submitted, or its station is still uploading"):
+        call_command("process_recording", str(recording.pk))
 
 
 def test_submission_and_sealing_each_wake_the_task(
