@@ -6,12 +6,12 @@ read until it is finished, a study only forwards, an enrolment in everything but
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
+from django.db import connection, migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
@@ -34,6 +34,7 @@ def _locked(protocol: str) -> str:
 _MOVES = (("draft", "open"), ("open", "closed"), ("closed", "unblinded"))
 _FORWARDS = " OR ".join(f"(OLD.state = '{a}' AND NEW.state = '{b}')" for a, b in _MOVES)
 
+#: Those of the first migration, and so never added to: a new one comes with a migration of its own.
 SEALS = [
     Seal(
         "study_protocol_sealed",
@@ -77,14 +78,37 @@ SEALS = [
 ]
 
 
+#: A locked protocol is not taken apart either.
+DELETE_SEALS = [
+    *[
+        Seal(
+            f"{table}_sealed_delete",
+            table,
+            "DELETE",
+            _locked("OLD.protocol_id"),
+            "what belongs to a locked protocol is not deleted; make a new version",
+        )
+        for table in ("study_arm", "study_period", "study_studycase")
+    ],
+    Seal(
+        "study_protocol_sealed_delete",
+        "study_protocolversion",
+        "DELETE",
+        "OLD.locked_at IS NOT NULL",
+        "a locked protocol is not deleted; make a new version",
+    ),
+]
+
+
 def _create(vendor: str, seal: Seal) -> list[str]:
     on = f'CREATE TRIGGER "{seal.name}" BEFORE {seal.verb} ON "{seal.table}"'
     if vendor == "sqlite":
         return [f"{on} WHEN {seal.condition} BEGIN SELECT RAISE(ABORT, '{seal.sentence}'); END"]
-    # A WHEN clause may hold no subquery on PostgreSQL, so the condition goes into the function.
+    # A WHEN clause may hold no subquery on PostgreSQL, so the condition goes into the function. A trigger before DELETE
+    # that returns NEW, which is null there, would drop the deletion without a word.
     body = (
         f"IF {seal.condition} THEN RAISE EXCEPTION '{seal.sentence}' USING ERRCODE = 'integrity_constraint_violation'; "
-        "END IF; RETURN NEW;"
+        f"END IF; RETURN {'OLD' if seal.verb == 'DELETE' else 'NEW'};"
     )
     return [
         f'CREATE FUNCTION "{seal.name}"() RETURNS trigger AS $$ BEGIN {body} END $$ LANGUAGE plpgsql',
@@ -93,33 +117,57 @@ def _create(vendor: str, seal: Seal) -> list[str]:
 
 
 def _drop(vendor: str, seal: Seal) -> list[str]:
-    if vendor == "sqlite":
-        return [f'DROP TRIGGER IF EXISTS "{seal.name}"']
-    return [f'DROP TRIGGER IF EXISTS "{seal.name}" ON "{seal.table}"', f'DROP FUNCTION IF EXISTS "{seal.name}"()']
+    drop = _drop_trigger(vendor, seal.name, seal.table)
+    return [drop] if vendor == "sqlite" else [drop, f'DROP FUNCTION IF EXISTS "{seal.name}"()']
 
 
-def seal(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
-    for one in SEALS:
-        for sql in _create(editor.connection.vendor, one):
-            editor.execute(sql, params=None)
+def _drop_trigger(vendor: str, name: str, table: str) -> str:
+    return f'DROP TRIGGER IF EXISTS "{name}"' + ("" if vendor == "sqlite" else f' ON "{table}"')
 
 
-def unseal(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
-    for one in SEALS:
-        for sql in _drop(editor.connection.vendor, one):
-            editor.execute(sql, params=None)
+def sealing(seals: Sequence[Seal]) -> migrations.RunPython:
+    """A migration operation that puts these seals on their tables. A name has `_sealed` in it: see `sealed`."""
+
+    def forwards(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
+        for one in seals:
+            for sql in _create(editor.connection.vendor, one):
+                editor.execute(sql, params=None)
+
+    def backwards(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
+        for one in seals:
+            for sql in _drop(editor.connection.vendor, one):
+                editor.execute(sql, params=None)
+
+    return migrations.RunPython(forwards, backwards)
+
+
+def sealed(database: BaseDatabaseWrapper = connection) -> list[tuple[str, str, str]]:
+    """(name, table, the SQL that makes it) of every seal in the database, as the database itself knows them."""
+    with database.cursor() as cursor:
+        if database.vendor == "sqlite":
+            cursor.execute(
+                "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE '%_sealed%' "
+                "ORDER BY name"
+            )
+        else:
+            cursor.execute(
+                "SELECT t.tgname, c.relname, pg_get_triggerdef(t.oid) FROM pg_trigger t "
+                "JOIN pg_class c ON c.oid = t.tgrelid WHERE t.tgname LIKE '%_sealed%' ORDER BY t.tgname"
+            )
+        return [(name, table, sql) for name, table, sql in cursor.fetchall()]
 
 
 @contextmanager
 def unsealed(database: BaseDatabaseWrapper = connection) -> Iterator[None]:
-    """Without these triggers, for the audited erasure command and for tests that tamper. Nothing else."""
+    """Without the seals, those of the rooms above too: for the audited erasure command, for the test suite's flush and
+    for tests that tamper. Nothing else.
+    """
+    seals = sealed(database)
     with database.cursor() as cursor:
-        for one in SEALS:
-            for sql in _drop(database.vendor, one):
-                cursor.execute(sql)
+        for name, table, _sql in seals:
+            cursor.execute(_drop_trigger(database.vendor, name, table))
         try:
             yield
         finally:
-            for one in SEALS:
-                for sql in _create(database.vendor, one):
-                    cursor.execute(sql)
+            for _name, _table, sql in seals:
+                cursor.execute(sql)

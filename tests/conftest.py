@@ -19,11 +19,12 @@ def _flush_lifts_the_triggers() -> Iterator[None]:
     from django.core.management.commands.flush import Command
 
     from study.insert_only import lifted
+    from study.sealing import unsealed
 
     flush = Command.handle
 
     def handle(self: Command, *args: Any, **options: Any) -> Any:
-        with lifted():
+        with lifted(), unsealed():
             return flush(self, *args, **options)
 
     # For the whole session: the flush comes after a test's own fixtures have been taken down.

@@ -26,7 +26,7 @@ class AnalysisPlan(UuidModel):
            "covariance": "delong" | "jackknife" | "unbiased", "random": "readers_cases" | "cases" | "readers",
            "alpha": float, "margin": float | None, "reference_arm": arm key, "threshold": 1–5}
 
-    A draft may change; once locked it is hashed and a trigger refuses every UPDATE.
+    A draft may change; once locked it is hashed and triggers refuse every UPDATE and DELETE.
     """
 
     study = models.OneToOneField("study.Study", on_delete=models.PROTECT, related_name="analysis_plan")

@@ -1,9 +1,9 @@
 from django.db import migrations
 
-from study.sealing import seal, unseal
+from study.sealing import SEALS, sealing
 
 
 class Migration(migrations.Migration):
     dependencies = [("study", "0002_insert_only")]
 
-    operations = [migrations.RunPython(seal, unseal)]
+    operations = [sealing(SEALS)]

@@ -3,12 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from analysis.models import AnalysisPlan
 from analysis.services.planning import canonical_sha256, default_body, lock_default_plan, lock_plan, save_plan
 from study.models import AuditEntry, InsertOnlyError, Study
+from study.sealing import unsealed
 from study.services import studies
 from study.services.errors import Refused
 from tests.analysis.comparison import open_comparison, read_everything
@@ -70,6 +71,29 @@ def test_the_database_refuses_to_change_a_locked_plan(change: dict[str, Any]) ->
     plan = lock_default_plan(study=study, actor=coordinator)
     with pytest.raises(DatabaseError, match="a locked analysis plan does not change"), transaction.atomic():
         AnalysisPlan.objects.filter(pk=plan.pk).update(**change)
+
+
+def test_the_database_refuses_to_delete_a_locked_plan_and_lets_a_draft_go() -> None:
+    def delete() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("DELETE FROM analysis_analysisplan")
+
+    study, coordinator = open_comparison(readers=1, cases=2)
+    save_plan(study=study, body=None, actor=coordinator)
+    delete()
+    assert not AnalysisPlan.objects.exists()
+    lock_default_plan(study=study, actor=coordinator)
+    with pytest.raises(DatabaseError, match="a locked analysis plan does not change"):
+        delete()
+    assert AnalysisPlan.objects.exists()
+    connection.check_constraints()  # PostgreSQL changes no table that still has a check to make
+    with unsealed():
+        delete()
+    connection.check_constraints()
+    assert not AnalysisPlan.objects.exists()
+    lock_default_plan(study=study, actor=coordinator)
+    with pytest.raises(DatabaseError, match="a locked analysis plan does not change"):
+        delete()
 
 
 def test_a_plan_cannot_be_locked_after_unblinding_or_before_it_is_written() -> None:

@@ -22,7 +22,7 @@ from study.models import (
     Study,
     Transcript,
 )
-from study.sealing import unsealed
+from study.sealing import DELETE_SEALS, SEALS, sealed, unsealed
 from study.services import reading, studies
 from study.services.locking import verify_plans
 from tests.factories import finish_reading, make_answers, make_case, make_read, make_study, make_user
@@ -57,6 +57,12 @@ def recorded() -> Study:
     reading.submit(read=read, answers=make_answers(read), actor=enrolment.user)
     finish_reading(enrolment)
     return study
+
+
+def rows(table: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM {table}")
+        return cursor.fetchone()[0]
 
 
 def execute(sql: str, *parameters: object) -> None:
@@ -150,6 +156,39 @@ def test_a_study_does_not_move_backwards_or_leap(before: str, after: str) -> Non
             study = studies.unblind_study(study=study, actor=None)
     with pytest.raises(DatabaseError, match="a study moves only"):
         execute("UPDATE study_study SET state = %s", after)
+
+
+PARTS = ["study_arm", "study_period", "study_studycase", "study_protocolversion"]
+
+
+@pytest.mark.parametrize("table", PARTS)
+def test_nothing_of_a_locked_protocol_is_deleted(table: str) -> None:
+    make_study("comparison")
+    before = rows(table)
+    with pytest.raises(DatabaseError, match="a locked protocol"), transaction.atomic():
+        execute(f"DELETE FROM {table}")
+    assert rows(table) == before > 0
+
+
+@pytest.mark.parametrize("table", PARTS)
+def test_a_draft_can_be_taken_apart_though_another_protocol_is_locked(table: str) -> None:
+    make_study("comparison")
+    draft = make_study("comparison", opened=False).protocols.get()
+    before = rows(table)
+    parts = [draft.arms.all(), draft.periods.all(), draft.study_cases.all()]
+    if table == "study_protocolversion":
+        parts.append(draft.study.protocols.all())
+    for part in parts:
+        part.delete()
+    assert 0 < rows(table) < before
+
+
+def test_the_seals_that_were_lifted_are_all_there_again() -> None:
+    before = sealed()
+    assert {one.name for one in (*SEALS, *DELETE_SEALS)} <= {name for name, _table, _sql in before}
+    with unsealed():
+        assert sealed() == []
+    assert sealed() == before
 
 
 @pytest.mark.parametrize("column", ["user_id", "reader_code"])
