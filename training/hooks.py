@@ -10,7 +10,7 @@ from study.models import Membership, Patient, Study
 from study.queries.studies import protocol_of, studies_visible_to
 from study.registries import Refusal
 from training.models import ModelVersion
-from training.queries import ancestor_releases, is_researcher, patients_of_release
+from training.queries import ancestor_releases, is_researcher, patients_of_release, versions_offered_to
 
 
 def refuse_leaks(study: Study, target_state: str) -> Refusal | None:
@@ -43,8 +43,8 @@ def navigation(user: Any) -> list[tuple[str, str]]:
 
 
 def assisting_models(user: Any) -> list[tuple[str, str]]:
-    """The versions a comparison can be made with, newest first."""
-    return [(str(version), version.weights_sha256) for version in ModelVersion.objects.order_by("-created_at")]
+    """The versions that this person can make a comparison with, newest first."""
+    return [(str(version), version.weights_sha256) for version in versions_offered_to(user).order_by("-created_at")]
 
 
 def study_links(study: Study, user: Any) -> list[tuple[str, str]]:

@@ -11,9 +11,9 @@ from django.utils.text import slugify
 
 from gazex.findings import FINDINGS, PHANTOM_FINDINGS
 from study import registries
-from study.models import AssistanceOutput, Case, Membership, Study, User
+from study.models import Case, Membership, ProtocolVersion, Study, User
 from study.planning import shuffled
-from study.queries.studies import STAFF, cases_visible_to, readable_cases
+from study.queries.studies import STAFF, cases_visible_to, readable_cases, studies_visible_to
 from study.services import studies
 
 RESEARCHER: Any = Membership.Role.RESEARCHER
@@ -135,12 +135,15 @@ class StudyForm(forms.Form):
 
 
 def _models(user: User) -> list[tuple[str, str]]:
-    """(sha256, label) of the models on offer: those the room above names, and any that has stored outputs."""
+    """(sha256, label) of the models on offer: those the room above names, and those of studies this person runs."""
     offered: dict[str, str] = {}
     for name in registries.assisting_models:
         offered.update({sha256: label for label, sha256 in name(user)})
-    for sha256 in AssistanceOutput.objects.values_list("model_sha256", flat=True).distinct():
-        offered.setdefault(sha256, f"Model {sha256[:12]}…")
+    mine = ProtocolVersion.objects.filter(study__in=studies_visible_to(user, *STAFF))
+    # The whole body is read: SQLite gives a text of digits in a JSON key back as a number.
+    for body in mine.order_by("study__slug", "number").values_list("body", flat=True):
+        if sha256 := body.get("model_sha256"):
+            offered.setdefault(sha256, f"Model {sha256[:12]}…")
     return list(offered.items())
 
 

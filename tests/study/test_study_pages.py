@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db
 def coordinator() -> User:
     user = make_user("the-coordinator")
     make_study(slug="first", coordinator=user, cases=1)
+    registries.assisting_models.register(lambda user: [("GazeX 2", MODEL)])
     return user
 
 
@@ -85,6 +86,20 @@ def test_a_form_with_a_mistake_comes_back_with_a_sentence_and_makes_nothing(
 def test_the_models_on_offer_are_those_the_room_above_names(client: Client) -> None:
     registries.assisting_models.register(lambda user: [("GazeX 3", "cd" * 32)])
     assert "GazeX 3" in client.get("/studies/new/").content.decode()
+
+
+def test_a_model_is_on_offer_again_to_those_whose_study_it_assists_and_to_nobody_else(
+    client: Client, coordinator: User
+) -> None:
+    stored, theirs, mine = "cd" * 32, "ef" * 32, "12" * 32
+    make_output(make_case().images.get(), model_sha256=stored)
+    make_study("comparison", model_sha256=theirs)
+    make_study("comparison", model_sha256=mine, coordinator=coordinator)
+    page = client.get("/studies/new/").content.decode()
+    assert MODEL in page and mine in page
+    assert stored not in page and theirs not in page
+    response = client.post("/studies/new/", form(model=theirs))
+    assert response.status_code == 400 and "is not one of the available choices" in response.content.decode()
 
 
 def test_a_study_goes_through_its_life_by_its_page(client: Client, coordinator: User) -> None:

@@ -15,6 +15,7 @@ from study.services.errors import Refused
 from tests.factories import make_case, make_evidence, make_study, make_user
 from tests.training.made import make_collection, make_researcher, make_version
 from training import tasks
+from training.hooks import assisting_models
 from training.models import DatasetRelease, Job, ModelVersion, Promotion, TrainingRun, TrainingStep
 from training.services import gates, jobs, leases, models
 from training.services.releasing import build_release
@@ -390,3 +391,17 @@ def test_an_answer_is_out_of_sight_of_a_researcher_who_is_to_read_its_case(world
     make_study(Study.Kind.COMPARISON, cases=[world["image"].case], readers=[world["researcher"]])
     assert [client.get(address).status_code for address in addresses] == [404, 404, 404]
     assert str(job.pk) not in client.get(model).content.decode()
+
+
+def test_a_comparison_is_offered_the_base_models_and_the_versions_its_coordinator_may_see(
+    world: dict[str, Any],
+) -> None:
+    base, trained = ((str(version), version.weights_sha256) for version in (world["base"], world["version"]))
+    assert assisting_models(world["researcher"]) == [trained, base]
+    coordinator = make_user()
+    elsewhere = make_study(coordinator=coordinator, opened=False)
+    assert assisting_models(coordinator) == [base]
+    Membership.objects.create(study=elsewhere, user=coordinator, role=Membership.Role.RESEARCHER)
+    assert assisting_models(coordinator) == [base]
+    page = client_of(coordinator).get("/studies/new/").content.decode()
+    assert base[1] in page and trained[1] not in page

@@ -4,7 +4,14 @@ from .reads import eligible_reads, guarded_patients, unreleased
 from .releases import patients_of_release, releases_visible_to
 from .roles import is_researcher, researcher_studies
 from .runs import jobs_visible_to, runs_visible_to
-from .versions import ancestor_releases, answerable_cases, current_version, lineage, versions_visible_to
+from .versions import (
+    ancestor_releases,
+    answerable_cases,
+    current_version,
+    lineage,
+    versions_offered_to,
+    versions_visible_to,
+)
 
 __all__ = [
     "ancestor_releases",
@@ -20,5 +27,6 @@ __all__ = [
     "researcher_studies",
     "runs_visible_to",
     "unreleased",
+    "versions_offered_to",
     "versions_visible_to",
 ]

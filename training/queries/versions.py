@@ -19,6 +19,11 @@ def versions_visible_to(user: Any) -> QuerySet[ModelVersion]:
     return ModelVersion.objects.filter(Q(run__isnull=True) | Q(run__release__in=releases_visible_to(user)))
 
 
+def versions_offered_to(user: Any) -> QuerySet[ModelVersion]:
+    """What this person can make a comparison with: what they may see, and the base models, which are everyone's."""
+    return ModelVersion.objects.filter(Q(run__isnull=True) | Q(pk__in=versions_visible_to(user).values("pk")))
+
+
 def answerable_cases(user: Any) -> QuerySet[Case]:
     """The cases a researcher may try a model on: the library, without what they are to read themselves, blind."""
     if not is_researcher(user):
