@@ -172,7 +172,12 @@ def test_weights_are_hashed_and_copied_before_the_database_is_held(trained: Trai
 
     def note(owner: Any, name: str) -> None:
         done = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *args, **kwargs: order.append(name) or done(*args, **kwargs))
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            order.append(name)
+            return done(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, noted)
 
     note(models, "_hash")
     note(shutil, "copytree")
