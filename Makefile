@@ -2,12 +2,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8000
 AGENT_PORT ?= 8765
-EXTRAS ?=
-comma := ,
-ALL_EXTRAS = agent,server,ml$(if $(EXTRAS),$(comma)$(EXTRAS))
+EXTRAS = agent,server,ml
 VENV = .venv
 BIN = $(VENV)/bin
-STAMP = $(VENV)/.installed-$(subst $(comma),-,$(ALL_EXTRAS))
+STAMP = $(VENV)/.installed
 
 .PHONY: run test lint viewer clean
 
@@ -37,12 +35,12 @@ $(BIN)/python:
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Gazeroom into $(VENV); the first time this downloads about 600 MB …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(ALL_EXTRAS)]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Gazeroom and its test tools into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(ALL_EXTRAS),dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS),dev]"
 	@touch $@
 
 clean:

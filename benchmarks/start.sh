@@ -21,7 +21,7 @@ start_and_stop() { # until ready, then as Ctrl-C does
 }
 
 began=$SECONDS
-make .venv/.installed-agent-server-ml >install.log 2>&1
+make .venv/.installed >install.log 2>&1
 echo "install: $((SECONDS - began)) s, $(du -sh .venv | cut -f1)"
 start_and_stop first "first start with the demo"
 echo "var: $(du -sh var | cut -f1)"

@@ -36,11 +36,11 @@ def _create(vendor: str, table: str) -> list[str]:
     return [
         _POSTGRES_FUNCTION,
         (
-            f'CREATE TRIGGER "{table}_refuse_row" BEFORE UPDATE OR DELETE ON "{table}" '
+            f'CREATE OR REPLACE TRIGGER "{table}_refuse_row" BEFORE UPDATE OR DELETE ON "{table}" '
             "FOR EACH ROW EXECUTE FUNCTION gazeroom_refuse()"
         ),
         (
-            f'CREATE TRIGGER "{table}_refuse_truncate" BEFORE TRUNCATE ON "{table}" '
+            f'CREATE OR REPLACE TRIGGER "{table}_refuse_truncate" BEFORE TRUNCATE ON "{table}" '
             "FOR EACH STATEMENT EXECUTE FUNCTION gazeroom_refuse()"
         ),
     ]
@@ -83,7 +83,7 @@ def guarded_tables(database: BaseDatabaseWrapper = connection) -> list[str]:
 
 @contextmanager
 def lifted(database: BaseDatabaseWrapper = connection) -> Iterator[None]:
-    """Without the triggers, for the test suite's own flush and for the audited erasure command. Nothing else."""
+    """Without the triggers, for the test suite's own flush (and, when there is one, an audited erasure command)."""
     tables = guarded_tables(database)
     with database.cursor() as cursor:
         for table in tables:

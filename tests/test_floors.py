@@ -73,6 +73,7 @@ def test_a_planted_import_is_caught(tree: Path, contract: str) -> None:
 
 
 def test_every_app_package_is_empty() -> None:
-    for package in [*PACKAGES, "capture/gaze", "capture/agent", "analysis/stats"]:
+    # analysis.stats is a library with a front door; it imports no Django, which a contract holds.
+    for package in [*PACKAGES, "capture/gaze", "capture/agent"]:
         text = (ROOT / package / "__init__.py").read_text().strip()
         assert not [line for line in text.splitlines() if line.startswith(("import", "from"))], package

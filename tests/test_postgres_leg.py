@@ -12,7 +12,7 @@ import pytest
 from tests.postgres import cluster, server_programs
 
 ROOT = Path(__file__).resolve().parents[1]
-LEG = ["tests/study", "tests/training/test_leak_guard.py", "tests/capture/test_ingest.py", "tests/analysis"]
+LEG = ["tests/study", "tests/training/test_leak_guard.py", "tests/capture/room", "tests/analysis/test_plan.py"]
 
 
 @pytest.mark.postgres

@@ -6,7 +6,7 @@
 ``key``       show this station's key (made on first use)
 
 Everything it needs is in `gazeroom[agent]`: no Django, no torch. To set up a station: install it, start the tracker's
-LSL program, copy the key the command shows to the station's page on the site, then keep
+LSL program, give it the site's station key (``run/agent-key`` in the site's data folder) with ``--key-file``, then keep
 ``gazeroom-agent run --allow-origin https://the.site`` running. The way of a sample: tracker → LSL → this agent's spool
 (`spool`) → the server (`upload`), with the reading room's page in command (`pagesocket`).
 """

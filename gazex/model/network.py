@@ -258,13 +258,28 @@ def _check_shards(folder: Path) -> None:
 def weights_sha256(name: str | Path) -> str:
     """SHA-256 over a model's weight files and configuration, in order of their paths: what names a model.
 
-    A hub id is resolved to its downloaded snapshot.
+    A hub id is resolved to its snapshot, which is downloaded on first use (unless HF_HUB_OFFLINE forbids it).
+
+    Raises
+    ------
+    ModelError
+        The folder holds no weights, or the hub's model is neither here nor to be had.
     """
     folder = Path(resolve(name))
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
-        folder = Path(snapshot_download(str(name), local_files_only=True))
+        wanted = ["*.safetensors", "*.json", "*.txt", "*.jinja"]
+        try:
+            folder = Path(snapshot_download(str(name), allow_patterns=wanted, local_files_only=True))
+        except LocalEntryNotFoundError:
+            try:
+                folder = Path(snapshot_download(str(name), allow_patterns=wanted))
+            except (OSError, ValueError) as error:
+                raise ModelError(
+                    f"The model {name} is neither a folder nor to be had from the hub; check its name and the network."
+                ) from error
     digest = hashlib.sha256()
     files = [
         p

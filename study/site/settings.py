@@ -38,7 +38,7 @@ def _secret_key() -> str:
 SECRET_KEY = env_str("SECRET_KEY", "") or _secret_key()
 DEBUG = env_bool("DEBUG", False)
 HTTPS = env_bool("HTTPS", False)
-ALLOWED_HOSTS = env_str("ALLOWED_HOSTS", "localhost,127.0.0.1").split(",")
+ALLOWED_HOSTS = [host.strip() for host in env_str("ALLOWED_HOSTS", "localhost,127.0.0.1").split(",")]
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS] if HTTPS else []
 
 INSTALLED_APPS = [

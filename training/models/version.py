@@ -49,7 +49,7 @@ class ModelVersion(UuidModel):
 
 
 class Promotion(InsertOnly):
-    """A person's decision that new studies start from this version. The latest row names the current one."""
+    """A person's decision that new training runs start from this version. The latest row names the current one."""
 
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="promotions")
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")

@@ -88,7 +88,7 @@ def promote(request: HttpRequest, version_id: UUID) -> HttpResponse:
         services.promote(version=version, actor=request.user)
     except Refused as refusal:
         return refused(request, refusal, "training:model", version_id=version.pk)
-    messages.success(request, f"{version} is promoted: new studies start from it.")
+    messages.success(request, f"{version} is promoted: new training runs start from it.")
     return redirect("training:model", version_id=version.pk)
 
 
