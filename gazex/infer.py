@@ -43,6 +43,8 @@ STEPS_TOKENS: Final = 700
 LOCATED_TOKENS: Final = 160
 HEAT_AT_LEAST: Final = 0.5
 """A box is verified only where the heat inside it alone makes the finding at least this probable …"""
+DENIED_BELOW: Final = 0.5
+"""A sentence that denies a finding is verified only where the model itself gives the finding less than this."""
 DROP_AT_LEAST: Final = 0.15
 """… and where hiding the box takes this much of the probability away."""
 HEAT_DWELL_MS: Final = 600.0
@@ -213,7 +215,7 @@ class GazeX:
             rows, columns = pixels.shape
             codec = Codec(rows, columns)
             maps = heat[k] if heat is not None else None
-            sentences, report_status = self._sentences(reports[k], codec, maps, prepared[k])
+            sentences, report_status = self._sentences(reports[k], codec, maps, prepared[k], probabilities[k])
             trajectory, source = self._trajectory(inspections[k], codec, maps)
             out.append(
                 Evidence(
@@ -290,7 +292,10 @@ class GazeX:
         codec: Codec,
         maps: NDArray[np.float32] | None,
         image: NDArray[np.float32],
+        probabilities: Sequence[float],
     ) -> tuple[tuple[Sentence, ...], str]:
+        """The report's sentences and whether it parsed. A denial is verified where the probability agrees with it."""
+        believed = dict(zip(self.findings, probabilities, strict=True))
         if text is None:
             return (), "invalid"
         try:
@@ -299,10 +304,13 @@ class GazeX:
             return (), "invalid"
         out = []
         for line in lines:
-            affirmed = [f for f, mention in label_sentence(line.sentence).items() if mention == "positive"]
+            mentions = label_sentence(line.sentence)
+            affirmed = [f for f, mention in mentions.items() if mention == "positive"]
             finding = line.finding or (affirmed[0] if affirmed else "")
             if not finding:
-                out.append(Sentence(line.sentence))
+                denied = [f for f, mention in mentions.items() if mention == "negative"]
+                agrees = bool(denied) and all(believed.get(f, 1.0) < DENIED_BELOW for f in denied)
+                out.append(Sentence(line.sentence, verified=agrees))
                 continue
             side = side_of(line.sentence)
             share = codec_box = None

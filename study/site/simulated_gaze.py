@@ -155,6 +155,7 @@ class SimulatedGaze:
         base = str(client.base_url)
         url = base.replace("http", "ws", 1).rstrip("/") + str(capture["pageSocket"])
         cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        window = _default_window(image)
         states = [
             {
                 "seq": seq,
@@ -164,7 +165,15 @@ class SimulatedGaze:
                 "dpr": 1,
                 "screenX": 0,
                 "screenY": 0,
-                "view": {"cx": 0, "cy": 0, "scale": matrix[0], "rotation": 0, "invert": False, "wc": 0, "ww": 1},
+                "view": {
+                    "cx": 0,
+                    "cy": 0,
+                    "scale": matrix[0],
+                    "rotation": 0,
+                    "invert": False,
+                    "voi": 0,
+                    **window,
+                },
                 "visible": True,
                 "focus": True,
                 "cause": "fit" if seq == 0 else "zoom",
@@ -193,6 +202,14 @@ def _expect(socket: ClientConnection, op: str, **fields: Any) -> dict[str, Any]:
             raise RuntimeError(message["sentence"])
         if message.get("op") == op and all(message.get(name) == value for name, value in fields.items()):
             return message
+
+
+def _default_window(image: Mapping[str, Any]) -> dict[str, float]:
+    """The window the image opens with: the file's first, or everything from black to the largest value."""
+    first = image["voi"][0] if image["voi"] else {}
+    if first.get("type") == "window":
+        return {"wc": float(first["center"]), "ww": float(first["width"])}
+    return {"wc": image["max"] / 2, "ww": float(image["max"])}
 
 
 def typical_regions(rows: int, columns: int) -> dict[str, tuple[float, float, float, float]]:

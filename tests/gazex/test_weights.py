@@ -70,8 +70,8 @@ def test_evidence_is_json_in_image_pixels_and_names_its_model(evidences, small):
             if sentence["box"] is not None:
                 x0, y0, x1, y1 = sentence["box"]
                 assert 0 <= x0 <= x1 <= phantom.columns - 1 and 0 <= y0 <= y1 <= phantom.rows - 1
-            if sentence["verified"]:
-                assert sentence["finding"] and sentence["box"]
+            if sentence["verified"] and sentence["finding"]:
+                assert sentence["box"]
         assert raw["trajectory"]
         for point in raw["trajectory"]:
             assert 0 <= point["x"] <= phantom.columns - 1 and 0 <= point["y"] <= phantom.rows - 1
@@ -85,6 +85,20 @@ def test_a_sentence_carries_the_finding_and_side_that_it_says(evidences):
             assert ([sentence.finding] if sentence.finding else []) == affirmed[:1]
             if sentence.finding:
                 assert sentence.side == side_of(sentence.sentence)
+
+
+def test_a_denial_is_verified_only_where_the_probability_agrees(evidences):
+    agreed = contradicted = 0
+    for evidence in evidences[1]:
+        believed = {f.finding: f.probability for f in evidence.findings}
+        for sentence in evidence.report:
+            denied = [f for f, m in label_sentence(sentence.sentence).items() if m == "negative"]
+            if not sentence.finding and denied:
+                assert sentence.verified == all(believed[f] < 0.5 for f in denied)
+                agreed += sentence.verified
+                contradicted += not sentence.verified
+    assert agreed > 50
+    assert contradicted > 0
 
 
 def test_a_sided_box_lies_on_the_patients_side(evidences):

@@ -542,7 +542,7 @@ def evidence() -> dict[str, Any]:
                 "box": [100, 700, 300, 900],
                 "verified": False,
             },
-            {"sentence": "No pneumothorax.", "finding": None, "side": "", "box": None, "verified": False},
+            {"sentence": "No pneumothorax.", "finding": None, "side": "", "box": None, "verified": True},
         ],
         "findings": [{"finding": "Lung Lesion", "probability": 0.812}],
         "trajectory": [{"x": 100 + 80 * i, "y": 500, "duration_ms": 150} for i in range(10)],

@@ -215,4 +215,4 @@ def test_training_goes_to_the_gpu_queue_and_reaping_does_not() -> None:
         found = options.get("queue")
         return getattr(found, "name", found) or app.conf.task_default_queue
 
-    assert [queue(task) for task in (tasks.train, tasks.work_on_job, tasks.reap)] == ["gpu", "cpu", "cpu"]
+    assert [queue(task) for task in (tasks.train, tasks.work_on_job, tasks.reap)] == ["gpu", "cpu", "io"]

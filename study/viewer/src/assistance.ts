@@ -65,8 +65,7 @@ export class Assistance {
         this.#labels.push(overlay.label(String(index), line.box[0], line.box[1], "ai-label"));
       }
       const mark = h("span", { class: "ai-number", "aria-hidden": "true" }, index === null ? "" : String(index));
-      // Only a sentence that asserts a finding can be checked; "no effusion" has nothing to point at.
-      const flag = line.verified || line.finding === null ? null : h("span", { class: "unverified-tag", title: "The finding in this sentence was not confirmed by GazeX's own check." }, "unverified");
+      const flag = line.verified ? null : h("span", { class: "unverified-tag", title: "GazeX's own check does not confirm this sentence." }, "unverified");
       const text = h("span", { class: "ai-text" }, line.sentence, flag ? " " : null, flag);
       const item = shape
         ? h("button", { type: "button", class: "ai-sentence linked" }, mark, text)
