@@ -67,7 +67,7 @@ class StudyForm(forms.Form):
             ("none", "None"),
         ],
         widget=forms.RadioSelect,
-        initial="optional",
+        initial="required",
     )
     washout_days = forms.IntegerField(
         label="Washout in days",
