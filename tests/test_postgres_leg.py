@@ -24,6 +24,8 @@ def test_the_database_tests_pass_on_postgresql_too() -> None:
             [
                 sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
                 "-m", "not journey and not reference", "-k", "not viewer",
+                # Pixels and tables of text, without a database.
+                "--ignore=tests/study/importing/test_decoding.py", "--ignore=tests/study/importing/test_sidecars.py",
                 *[path for path in LEG if (ROOT / path).exists()],
             ],
             cwd=ROOT,
