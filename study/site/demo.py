@@ -1,4 +1,4 @@
-"""The demo site: cases, people and three studies, made through the services that the pages use.
+"""The demo site: cases, people and four studies, made through the services that the pages use.
 
 - a *collection*, open: unassisted reads with gaze, by hand
 - a *collection* read by simulated readers, so that there is gaze to learn from
@@ -31,9 +31,9 @@ COLLECTION, COLLECTED, BY_HAND, SIMULATED = (
     "gazex-simulated",
 )
 PEOPLE = {
-    "reader": ("Robin", "Reader", "Reader"),
-    "researcher": ("Riley", "Researcher", "Researcher"),
-    "coordinator": ("Casey", "Coordinator", "Coordinator"),
+    "reader": ("Robin", "Reader"),
+    "researcher": ("Riley", "Researcher"),
+    "coordinator": ("Casey", "Coordinator"),
 }
 ARMS = [
     {"key": "unassisted", "name": "Unassisted", "assistance": "none"},
@@ -120,7 +120,7 @@ class Demo:
             write_private(self.logins, json.dumps(passwords))
         passwords = json.loads(self.logins.read_text())
         people = {}
-        for name, (first, last, _role) in PEOPLE.items():
+        for name, (first, last) in PEOPLE.items():
             user, made = User.objects.get_or_create(username=name, defaults={"first_name": first, "last_name": last})
             if made:
                 user.set_password(passwords[name])

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from html import unescape
 from typing import Any
 
 import httpx
@@ -226,7 +225,7 @@ def _config(html: str) -> dict[str, Any]:
     found = re.search(r'<script id="read-config" type="application/json">(.*?)</script>', html, re.DOTALL)
     if found is None:
         raise SimulationError("The reading room's page carries no read-config.")
-    config: dict[str, Any] = json.loads(unescape(found[1]) if "&quot;" in found[1] else found[1])
+    config: dict[str, Any] = json.loads(found[1])
     return config
 
 

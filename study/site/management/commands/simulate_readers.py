@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections import defaultdict
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from study.models import Assignment, ReferenceFinding, Study, User
+from study.models import Assignment, Image, ReferenceFinding, Study, User
 from study.services import studies
 from study.services.errors import Refused
 from study.site.demo import simulated_enrolments
@@ -115,13 +117,10 @@ def _running_site() -> str:
 def _truth(study: Study) -> dict[str, dict[str, tuple[str, list[float] | None]]]:
     """What is there, by image: the simulation's input. Nothing of it reaches a reader's page."""
     cases = set(study.protocols.values_list("study_cases__case", flat=True))
-    truth: dict[str, dict[str, tuple[str, list[float] | None]]] = {}
-    from study.models import Image
-
-    for image in Image.objects.filter(case__in=cases):
-        found = ReferenceFinding.objects.filter(standard__case=image.case_id)
-        truth[str(image.pk)] = {row.finding: (row.side, row.box) for row in found}
-    return truth
+    by_case: defaultdict[UUID, dict[str, tuple[str, list[float] | None]]] = defaultdict(dict)
+    for row in ReferenceFinding.objects.filter(standard__case__in=cases).select_related("standard"):
+        by_case[row.standard.case_id][row.finding] = (row.side, row.box)
+    return {str(image): by_case[case] for image, case in Image.objects.filter(case__in=cases).values_list("pk", "case")}
 
 
 def _outstanding(study: Study, users: list[User], limit: int | None) -> int:
