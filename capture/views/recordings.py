@@ -64,13 +64,7 @@ def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     image = image_of(recording.read)
     config = {
         "frameUrl": reverse("capture:frame", args=[recording.pk]),
-        "rows": image.rows,
-        "columns": image.columns,
-        "rowSpacing": image.row_spacing_mm,
-        "columnSpacing": image.column_spacing_mm,
-        "max": image.max_value,
-        "invert": image.inverted,
-        "voi": image.voi_for_viewer(),
+        **image.for_viewer(),
         "trackUrl": reverse("capture:track", args=[recording.pk]),
     }
     gaps = list(recording.gaps.all())

@@ -51,8 +51,17 @@ class Image(UuidModel, InsertOnly):
     def source_path(self) -> Path:
         return blob_path("images", self.source_sha256, "")
 
-    def voi_for_viewer(self) -> list[dict[str, Any]]:
-        return list(self.voi)
+    def for_viewer(self) -> dict[str, Any]:
+        """What the viewer has to know of an image to draw it, in the names its TypeScript uses."""
+        return {
+            "rows": self.rows,
+            "columns": self.columns,
+            "rowSpacing": self.row_spacing_mm,
+            "columnSpacing": self.column_spacing_mm,
+            "max": self.max_value,
+            "invert": self.inverted,
+            "voi": list(self.voi),
+        }
 
 
 def blob_path(kind: str, sha256: str, suffix: str) -> Path:
