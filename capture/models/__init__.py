@@ -4,15 +4,18 @@ from .calibration import Calibration
 from .gap import Gap
 from .recording import Recording, RecordingToken
 from .segment import Segment
-from .station import Station
+from .station import Pairing, PairingCode, Revocation, Station
 from .track import GazeTrack, Utterance
 
 __all__ = [
     "Calibration",
     "Gap",
     "GazeTrack",
+    "Pairing",
+    "PairingCode",
     "Recording",
     "RecordingToken",
+    "Revocation",
     "Segment",
     "Station",
     "Utterance",

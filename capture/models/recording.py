@@ -33,14 +33,22 @@ class Recording(UuidModel):
         FAILED = "failed", "Failed"
 
     read = models.OneToOneField(Read, on_delete=models.PROTECT, related_name="recording", null=True, blank=True)
-    station = models.ForeignKey(Station, on_delete=models.PROTECT, related_name="recordings")
+    station = models.ForeignKey(
+        Station,
+        on_delete=models.PROTECT,
+        related_name="recordings",
+        null=True,
+        blank=True,
+        help_text="Where it was last opened; null while no page has said where it is read. Each epoch names its own.",
+    )
     calibration = models.ForeignKey(
         Calibration, on_delete=models.PROTECT, related_name="recordings", null=True, blank=True
     )
     kind = models.CharField(max_length=11, choices=Kind.choices, default=Kind.READ)
     state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
     epochs: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(
-        default=dict, help_text='{epoch: {"streams": what the agent said of them, "at": ISO time}}'
+        default=dict,
+        help_text='{epoch: {"streams": what the agent said of them, "at": ISO time, "station": id, "calibration": id}}',
     )
     failure = models.CharField(max_length=300, blank=True, help_text="Why it could not be processed, in a sentence.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -75,6 +83,16 @@ class RecordingToken(InsertOnly):
     """
 
     recording = models.ForeignKey(Recording, on_delete=models.PROTECT, related_name="tokens")
+    station = models.ForeignKey(
+        Station, on_delete=models.PROTECT, null=True, related_name="+", help_text="The only one that may use it."
+    )
+    calibration = models.ForeignKey(
+        Calibration,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="What held there when it was made.",
+    )
     sha256 = models.CharField(max_length=64, unique=True)
     expires_at = models.DateTimeField()
 

@@ -30,6 +30,9 @@ class AuditEntry(InsertOnly):
         TRAINING_CANCELLED = "training_cancelled"
         MODEL_PROMOTED = "model_promoted"
         EXPORTED = "exported"
+        STATION_ADDED = "station_added"
+        STATION_PAIRED = "station_paired"
+        STATION_REVOKED = "station_revoked"
 
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     act = models.CharField(max_length=24, choices=Act.choices)
@@ -63,6 +66,9 @@ class AuditEntry(InsertOnly):
                         "training_cancelled",
                         "model_promoted",
                         "exported",
+                        "station_added",
+                        "station_paired",
+                        "station_revoked",
                     ]
                 ),
                 name="audit_act_known",
