@@ -19,14 +19,19 @@ from numpy.typing import ArrayLike, NDArray
 from capture.frames import GAZE_CHANNELS
 
 from . import quality
-from .calibration import IDENTITY, Affine, binocular
+from .calibration import IDENTITY, Affine, apply, binocular
 from .clocks import ClockFit
+from .display import Display
 from .events import ivt
-from .mapping import ViewportStates, to_image
+from .mapping import Seen, ViewportStates, to_image
 
 Floats = NDArray[np.float64]
 
-SCHEMA = "gazeroom.track/1"
+SCHEMA = "gazeroom.track/2"
+#: Before the track carried its viewport states.
+_WITHOUT_STATES = "gazeroom.track/1"
+#: A piece of a fixation that is shorter than this, because the image moved under it, has no place of its own.
+MIN_FIXATION_S = 0.04
 _ARRAYS = ("t", "x", "y", "valid", "state", "ppd_x", "ppd_y", "screen_x", "screen_y")
 _FIXATIONS = ("x", "y", "onset", "duration", "state", "ppd_x", "ppd_y")
 
@@ -73,8 +78,13 @@ class GazeTrack:
         Corrected gaze in screen px, NaN where lost, [N].
     fixations
         See FixationTable.
+    eyes
+        Left and right eye: corrected gaze x, y in screen px and pupil diameter in mm, each NaN where not valid,
+        [N, 2, 3]. None in tracks made before, or elsewhere.
     meta
         Facts of the making: schema, rate_hz, data_loss, clock_bound_ms, display, rows, columns.
+    states
+        What was on the screen; `state` counts in it. None in a track written before tracks carried it: make it again.
     """
 
     origin_lsl: float
@@ -89,9 +99,20 @@ class GazeTrack:
     screen_y: Floats
     fixations: FixationTable
     meta: dict[str, Any] = field(default_factory=dict)
+    states: ViewportStates | None = None
+    eyes: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.t)
+
+    def seen(self) -> Seen:
+        """The visible part of the image, the window and the focus at each sample; `[N]` or `[N, 4]` each, see `Seen`.
+
+        For fixations: `track.states.seen(track.fixations.state)`. Raises ValueError for a track without its states.
+        """
+        if self.states is None:
+            raise ValueError("This gaze track does not say what was on the screen: process its recording again.")
+        return self.states.seen(self.state)
 
     def to_bytes(self) -> bytes:
         """The track as an npz file; the same track always gives the same bytes."""
@@ -103,6 +124,10 @@ class GazeTrack:
             origin_lsl=np.float64(self.origin_lsl),
             **{name: getattr(self, name) for name in _ARRAYS},
             **{f"fixation_{name}": getattr(self.fixations, name) for name in _FIXATIONS},
+            **({} if self.eyes is None else {"eyes": self.eyes}),
+            **(
+                {} if self.states is None else {f"viewport_{n}": getattr(self.states, n) for n in ViewportStates.ARRAYS}
+            ),
         )
         return buffer.getvalue()
 
@@ -118,12 +143,14 @@ class GazeTrack:
         try:
             with np.load(path, allow_pickle=False) as file:
                 meta = json.loads(file["meta"].tobytes())
-                if meta.get("schema") != SCHEMA:
+                if meta.get("schema") not in (SCHEMA, _WITHOUT_STATES):
                     raise ValueError(f"its schema is {meta.get('schema')!r}")
                 return cls(
                     origin_lsl=float(file["origin_lsl"]),
                     fixations=FixationTable(**{name: file[f"fixation_{name}"] for name in _FIXATIONS}),
                     meta=meta,
+                    states=_read_states(file, meta),
+                    eyes=file.get("eyes", None),
                     **{name: file[name] for name in _ARRAYS},
                 )
         except (KeyError, ValueError, OSError) as error:
@@ -173,8 +200,8 @@ def build_track(
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     display = states.display
     lsl = rows[:, 0]
-    gaze = screen_gaze(rows, correction if correction is not None else {"left": IDENTITY, "right": IDENTITY})
-    screen = display.to_px(gaze)
+    correction = correction if correction is not None else {"left": IDENTITY, "right": IDENTITY}
+    screen = display.to_px(screen_gaze(rows, correction))
     mapped = to_image(lsl, screen, states)
     seen = np.isfinite(screen).all(axis=1)
     degrees = display.to_degrees(screen)
@@ -208,18 +235,42 @@ def build_track(
         screen[:, 1],
         fixations,
         meta,
+        states,
+        _eyes(rows, correction, display),
     )
+
+
+def _read_states(file: Any, meta: Mapping[str, Any]) -> ViewportStates | None:
+    if "viewport_t" not in file:
+        return None
+    size = {"rows": meta["rows"], "columns": meta["columns"], "display": Display.from_dict(meta["display"])}
+    return ViewportStates(**{name: file[f"viewport_{name}"] for name in ViewportStates.ARRAYS}, **size)
 
 
 def screen_gaze(rows: Floats, correction: Mapping[str, Affine | None]) -> Floats:
     """Corrected binocular gaze, normalised, [N, 2], from rows [N, 31]; NaN where no eye is valid."""
-    eyes = {}
-    for eye in ("Left", "Right"):
-        x, y, ok = (rows[:, 1 + GAZE_CHANNELS.index(f"{eye}Screen{what}")] for what in ("X", "Y", "Valid"))
-        xy = np.stack([x, y], axis=1)
-        xy[~((ok > 0) & np.isfinite(x) & np.isfinite(y))] = np.nan
-        eyes[eye] = xy
-    return binocular(eyes["Left"], eyes["Right"], correction)
+    return binocular(_raw_gaze(rows, "Left"), _raw_gaze(rows, "Right"), correction)
+
+
+def _raw_gaze(rows: Floats, eye: str) -> Floats:
+    x, y, ok = (rows[:, 1 + GAZE_CHANNELS.index(f"{eye}Screen{what}")] for what in ("X", "Y", "Valid"))
+    xy = np.stack([x, y], axis=1)
+    xy[~(_valid(ok) & np.isfinite(x) & np.isfinite(y))] = np.nan
+    return xy
+
+
+def _valid(told: Floats) -> NDArray[np.bool_]:
+    """What a validity channel says; where the stream has none (NaN), a value that is there is valid."""
+    return np.isnan(told) | (told > 0)
+
+
+def _eyes(rows: Floats, correction: Mapping[str, Affine | None], display: Display) -> Floats:
+    out = np.empty((len(rows), 2, 3))
+    for place, eye in enumerate(("Left", "Right")):
+        out[:, place, :2] = display.to_px(apply(correction.get(eye.lower()), _raw_gaze(rows, eye)))
+        diameter, ok = (rows[:, 1 + GAZE_CHANNELS.index(f"{eye}Diameter{what}")] for what in ("", "Valid"))
+        out[:, place, 2] = np.where(_valid(ok) & (diameter > 0), diameter, np.nan)
+    return out
 
 
 def _fixations(
@@ -228,36 +279,22 @@ def _fixations(
     found = ivt.detect(lsl, degrees)
     step = float(np.median(np.diff(lsl))) if len(lsl) > 1 else 0.0
     view = np.where(state >= 0, states.views()[np.maximum(state, 0)] if len(states) else 0, -1)
-    inverse = states.inverse() if len(states) else np.zeros((0, 6))
-    ppd = states.pixels_per_degree() if len(states) else (np.zeros(0), np.zeros(0))
     out: list[tuple[float, ...]] = []
     for start, stop in zip(found.start, found.stop, strict=True):
         cuts = np.flatnonzero(np.diff(view[start:stop])) + start + 1
         for first, last in zip(np.r_[start, cuts], np.r_[cuts, stop], strict=True):
             duration = lsl[last - 1] - lsl[first] + step
-            s = int(state[first])
-            if s < 0 or duration < 0.04 - 1e-9:
+            if state[first] < 0 or duration < MIN_FIXATION_S - 1e-9:
                 continue
             piece = screen[first:last]
             piece = piece[np.isfinite(piece).all(axis=1)]
-            if not len(piece):
-                continue
-            u, v = piece.mean(axis=0)
-            i = inverse[s]
-            out.append(
-                (
-                    i[0] * u + i[2] * v + i[4],
-                    i[1] * u + i[3] * v + i[5],
-                    lsl[first] - origin,
-                    duration,
-                    s,
-                    ppd[0][s],
-                    ppd[1][s],
-                )
-            )
-    table = np.array(out, dtype=np.float64).reshape(-1, len(_FIXATIONS))
-    x, y, onset, duration, begun, ppd_x, ppd_y = table.T.copy()
-    return FixationTable(x, y, onset, duration, begun.astype(np.int64), ppd_x, ppd_y)
+            if len(piece):
+                out.append((first, duration, *piece.mean(axis=0)))
+    first, duration, u, v = np.array(out, dtype=np.float64).reshape(-1, 4).T.copy()
+    begun = first.astype(np.int64)
+    place = to_image(lsl[begun], np.column_stack([u, v]), states)
+    x, y = place.image_xy.T.copy()
+    return FixationTable(x, y, lsl[begun] - origin, duration, state[begun], place.ppd_x, place.ppd_y)
 
 
 def _within_fixations(

@@ -114,3 +114,58 @@ def test_mapping_back_finds_the_image_point(
     screen = forward(matrix, np.array([point]))
     s = states(record(a, dpr=dpr, screenX=origin[0], screenY=origin[1]))
     np.testing.assert_allclose(to_image([1.0], screen, s).image_xy[0], point, atol=1e-6)
+
+
+def test_pixels_per_degree_grow_away_from_the_displays_centre_as_the_angles_between_pixels_do() -> None:
+    rng = np.random.default_rng(5)
+    s = states(record([1.5, 0.4, -0.4, 3.0, 20, -30], screenX=40))
+    screen = rng.uniform((0, 0), (1280, 800), (50, 2))
+    mapped = to_image(np.ones(50), screen, s)
+    for axis, ppd in ((0, mapped.ppd_x), (1, mapped.ppd_y)):
+        step = np.eye(2)[axis] * 0.01
+        ends = [forward(s.matrix[0], mapped.image_xy + sign * step) for sign in (-1, 1)]
+        np.testing.assert_allclose(0.02 / DISPLAY.angle_between(*ends), ppd, rtol=3e-4)
+    centre = to_image([1.0], [[640, 400]], s)
+    assert (centre.ppd_x[0], centre.ppd_y[0]) == pytest.approx([p[0] for p in s.pixels_per_degree()])
+    lost = to_image([1.0], [[np.nan, 400]], s)
+    assert (lost.ppd_x[0], lost.ppd_y[0]) == pytest.approx([p[0] for p in s.pixels_per_degree()])
+
+
+def test_every_moment_knows_what_part_of_the_image_was_shown_where_and_in_which_window() -> None:
+    whole = record([0.5, 0, 0, 0.5, 100, 100], view={"wc": 40, "ww": 400}, focus=False, seq=7)
+    part = record([4, 0, 0, 4, -400, -800], dpr=2.0, screenX=10.0, seq=8)
+    beside = record([1, 0, 0, 1, 5000, 0], seq=9)
+    s = states(whole, part, record([1, 0, 0, 1, 0, 0], visible=False, seq=10), beside, t=[1.0, 2.0, 3.0, 4.0])
+    seen = s.seen(s.at([0.5, 1.5, 2.5, 3.5, 4.5]))
+    edge = [-0.5, -0.5, 999.5, 999.5]
+    nothing = [np.nan] * 4
+    np.testing.assert_allclose(seen.image_rect, [nothing, edge, [100, 200, 420, 400], nothing, nothing])
+    np.testing.assert_allclose(
+        seen.screen_rect, [nothing, [99.75, 99.75, 599.75, 599.75], [20, 0, 2580, 1600], nothing, nothing]
+    )
+    np.testing.assert_array_equal(seen.window_width, [np.nan, 400, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(seen.window_level, [np.nan, 40, np.nan, np.nan, np.nan])
+    assert seen.visible.tolist() == [False, True, True, False, True]
+    assert seen.focus.tolist() == [False, False, True, False, True]
+    assert seen.seq.tolist() == [-1, 7, 8, -1, 9]
+
+
+def test_the_rectangles_of_a_mirrored_view_still_run_from_left_to_right() -> None:
+    s = states(record([-2, 0, 0, 2, 1298, -300]))
+    seen = s.seen([0])
+    np.testing.assert_allclose(seen.image_rect, [[9, 150, 649, 550]])
+    np.testing.assert_allclose(seen.screen_rect, [[0, 0, 1280, 800]])
+
+
+def test_rectangles_of_another_recording_become_states_that_show_them() -> None:
+    image, screen = [[-0.5, 99.5, 499.5, 599.5]], [[140.0, 0.0, 1140.0, 800.0]]
+    s = ViewportStates.from_rectangles(
+        [3.0], image, screen, window=[[2000.0, 900.0]], rows=1000, columns=1000, display=DISPLAY
+    )
+    seen = s.seen([0])
+    np.testing.assert_allclose(seen.image_rect, image)
+    np.testing.assert_allclose(seen.screen_rect, screen)
+    assert (seen.window_width[0], seen.window_level[0]) == (2000, 900)
+    np.testing.assert_allclose(to_image([4.0], [[640, 400]], s).image_xy, [[249.5, 349.5]])
+    with pytest.raises(ValueError, match="Row 0"):
+        ViewportStates.from_rectangles([3.0], [[0, 0, 0, 5]], screen, rows=9, columns=9, display=DISPLAY)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,59 @@ def test_a_track_comes_back_from_its_file_as_it_was_and_always_as_the_same_bytes
         np.testing.assert_array_equal(getattr(again, name), getattr(track, name))
     np.testing.assert_array_equal(again.fixations.x, track.fixations.x)
     assert again.to_bytes() == track.to_bytes()
+
+
+def test_a_track_carries_what_was_on_the_screen_into_its_file_and_out_again(tmp_path: Path) -> None:
+    t = 1000 + np.arange(300) / RATE
+    track = build_track(
+        samples(t, np.full((300, 2), 400.0)),
+        states=states((1000.1, [1, 0, 0, 1, 0, 0]), (1000.5, [2, 0, 0, 2, 100, 0])),
+    )
+    track.save(tmp_path / "a.npz")
+    again = GazeTrack.load(tmp_path / "a.npz")
+    for one, other in zip(track.seen(), again.seen(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    seen = again.seen()
+    assert np.isnan(seen.image_rect[track.t < 0.099]).all()
+    np.testing.assert_allclose(seen.image_rect[-1], [-0.5, -0.5, 590, 400])
+    assert again.states is not None
+    np.testing.assert_allclose(again.states.seen(again.fixations.state).image_rect[:, 2], [999.5, 590])
+
+
+def test_a_track_of_before_still_reads_and_says_that_it_lacks_its_states(tmp_path: Path) -> None:
+    t = 1000 + np.arange(30) / RATE
+    track = build_track(samples(t, np.full((30, 2), 400.0)), states=states((1000, [1, 0, 0, 1, 0, 0])))
+    old = replace(track, states=None, eyes=None, meta={**track.meta, "schema": "gazeroom.track/1"})
+    old.save(tmp_path / "old.npz")
+    again = GazeTrack.load(tmp_path / "old.npz")
+    assert len(again) == 30 and again.eyes is None
+    with pytest.raises(ValueError, match="process its recording again"):
+        again.seen()
+
+
+def test_each_eye_is_kept_with_its_pupil_and_is_lost_alone() -> None:
+    t = 1000 + np.arange(10) / RATE
+    rows = samples(t, np.full((10, 2), 400.0))
+    rows[:, 1 + GAZE_CHANNELS.index("LeftDiameter")] = 3.5
+    rows[:, 1 + GAZE_CHANNELS.index("LeftDiameterValid")] = 1
+    rows[:, 1 + GAZE_CHANNELS.index("RightDiameter")] = 3.25
+    rows[4:, 1 + GAZE_CHANNELS.index("RightScreenValid")] = 0
+    rows[4:, 1 + GAZE_CHANNELS.index("LeftDiameterValid")] = 0
+    track = build_track(rows, states=states((1000, [1, 0, 0, 1, 0, 0])))
+    assert track.eyes is not None
+    np.testing.assert_allclose(track.eyes[0], [[400, 400, 3.5], [400, 400, 3.25]])
+    np.testing.assert_allclose(track.eyes[5], [[400, 400, np.nan], [np.nan, np.nan, 3.25]])
+    assert track.valid.all()
+
+
+def test_gaze_of_a_tracker_without_validity_channels_is_valid_where_it_is_a_number() -> None:
+    t = 1000 + np.arange(10) / RATE
+    rows = samples(t, np.full((10, 2), 400.0))
+    rows[:, [1 + GAZE_CHANNELS.index(f"{eye}ScreenValid") for eye in ("Left", "Right")]] = np.nan
+    rows[5:, [1 + GAZE_CHANNELS.index(f"{eye}ScreenX") for eye in ("Left", "Right")]] = np.nan
+    track = build_track(rows, states=states((1000, [1, 0, 0, 1, 0, 0])))
+    assert track.valid.tolist() == [True] * 5 + [False] * 5
+    assert track.meta["data_loss"] == pytest.approx(0.5)
 
 
 def test_a_file_that_is_no_track_is_refused_by_name(tmp_path: Path) -> None:
