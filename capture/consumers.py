@@ -33,6 +33,7 @@ class IngestConsumer(AsyncWebsocketConsumer):
     """`/ws/ingest/`: begin → resume, binary frames → ack | rewind, end → sealed | error.
 
     No session and no Origin: `Authorization: Bearer <token>` opens exactly one recording. A refused token is HTTP 403.
+    `Gazeroom-Station: <credential>` says whose agent it is; a token made for another station begins nothing.
     """
 
     #: Who is writing an epoch in this process: a reconnection takes over from a connection that is not yet known dead.
@@ -51,7 +52,7 @@ class IngestConsumer(AsyncWebsocketConsumer):
             log.warning("an agent was refused: its token is unknown, expired or without consent")
             await self.close()
             return
-        self.recording, self.until = row.recording, row.expires_at
+        self.recording, self.until, self.token = row.recording, row.expires_at, row
         await self.accept()
 
     async def disconnect(self, code: int) -> None:
@@ -107,7 +108,12 @@ class IngestConsumer(AsyncWebsocketConsumer):
             if not isinstance(streams, dict):
                 raise StoreError("begin announces its streams.")
             await database_sync_to_async(ingest.begin)(
-                recording=self.recording, epoch=epoch, streams=streams, until=self.until
+                recording=self.recording,
+                epoch=epoch,
+                streams=streams,
+                until=self.until,
+                under=self.token,
+                credential=_header(self.scope, b"gazeroom-station"),
             )
         except (ValueError, StoreError) as error:
             sentence = str(error) if isinstance(error, StoreError) else "begin names no epoch."
@@ -189,6 +195,7 @@ class IngestConsumer(AsyncWebsocketConsumer):
                 epoch=self.epoch,
                 told=told if isinstance(told, dict) else {},
                 reported_gaps=message.get("gaps"),
+                notes=message.get("notes"),
             )
         except (StoreError, frames.FrameError) as error:
             await self._refuse(str(error), None)
@@ -291,11 +298,13 @@ def _append(recording: Recording, kind: str, start: Any, items: list[Any]) -> tu
 
 
 def _bearer(scope: dict[str, Any]) -> str:
-    for name, value in scope.get("headers", []):
-        if name.lower() == b"authorization":
-            scheme, _, token = value.decode("latin-1").partition(" ")
-            return token.strip() if scheme.lower() == "bearer" else ""
-    return ""
+    scheme, _, token = _header(scope, b"authorization").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _header(scope: dict[str, Any], wanted: bytes) -> str:
+    """The first header of this name (lower case); empty where there is none."""
+    return next((v.decode("latin-1").strip() for n, v in scope.get("headers", []) if n.lower() == wanted), "")
 
 
 def _parse(text: str | None) -> dict[str, Any]:

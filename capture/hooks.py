@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from capture.queries.calibrations import VALIDITY, is_calibrated, latest_accuracy
+from capture.queries.stations import may_manage_stations, station_of
 from capture.services import processing, recordings
 from study.models import Assignment, Membership, Read, Study, User
 from study.registries import Refusal
@@ -26,35 +27,36 @@ def needs_calibration(assignment: Assignment, request: HttpRequest) -> Refusal |
             f"{enrolment.study.name} records gaze: consent to it on the worklist before reading.",
             reverse("study:worklist"),
         )
-    if is_calibrated(enrolment.user, body):
+    station = station_of(getattr(request, "session", None))
+    if is_calibrated(enrolment.user, body, station):
         return None
-    query = urlencode({"next": reverse("study:worklist"), "enrolment": enrolment.pk})
     hours = VALIDITY.total_seconds() / 3600
+    where = f" at {station}" if station else ""
     return Refusal(
-        f"Check the station first: {enrolment.study.name} asks for a calibration of the last {hours:.0f} hours.",
-        f"{reverse('capture:station')}?{query}",
+        f"Check the station first: {enrolment.study.name} asks for a calibration{where} of the last {hours:.0f} hours.",
+        recordings.check_url(enrolment),
     )
 
 
 def reading_room(read: Read, request: HttpRequest) -> dict[str, Any] | None:
-    """The reading room's `capture` configuration, with a fresh token; None when nothing may or shall be recorded."""
+    """The reading room's `capture` configuration; None when nothing may or shall be recorded.
+
+    It holds no secret. The page asks `enter` for the key of the agent it finds on its loopback, and for a token.
+    """
     assignment = read.assignment
     gaze = assignment.period.protocol.body.get("gaze", "none")
     if gaze == "none" or assignment.enrolment.consented_at is None or assignment.enrolment.withdrawn_at is not None:
         return None
     if read.state in (Read.State.SUBMITTED, Read.State.INVALIDATED):
         return None
-    recording, token = recordings.open_recording(read=read)
+    recording = recordings.prepare(read=read)
     scheme = "wss" if request.is_secure() else "ws"
-    calibration = recording.calibration
     return {
         "recording": str(recording.pk),
-        "token": token,
         "pageSocket": f"/ws/page/{recording.pk}/",
         "ingestSocket": f"{scheme}://{request.get_host()}/ws/ingest/",
         "agent": settings.GAZEROOM_AGENT_URL,
-        "agentKey": recordings.agent_key(recording.station),
-        "display": calibration.display if calibration else (recording.station.display or None),
+        "enter": reverse("capture:enter"),
         "required": gaze == "required",
     }
 
@@ -88,5 +90,9 @@ def links(study: Study, user: User) -> list[tuple[str, str]]:
 
 
 def navigation(user: User) -> list[tuple[str, str]]:
-    roles = set(Membership.objects.filter(user=user).values_list("role", flat=True))
-    return [("Recordings", reverse("capture:recordings"))] if roles else []
+    links = []
+    if Membership.objects.filter(user=user).exists():
+        links.append(("Recordings", reverse("capture:recordings")))
+    if may_manage_stations(user):
+        links.append(("Stations", reverse("capture:stations")))
+    return links

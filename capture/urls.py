@@ -1,10 +1,17 @@
 from django.urls import path
 
-from capture.views import recordings, station
+from capture.views import recordings, station, stations
 
 app_name = "capture"
 urlpatterns = [
     path("station/", station.station, name="station"),
+    path("station/enter/", stations.enter, name="enter"),
+    path("stations/", stations.station_list, name="stations"),
+    path("stations/add/", stations.add, name="station_add"),
+    path("stations/pair/", stations.pair, name="pair"),
+    path("stations/seen/", stations.seen, name="seen"),
+    path("stations/<uuid:number>/code/", stations.code, name="station_code"),
+    path("stations/<uuid:number>/revoke/", stations.revoke, name="station_revoke"),
     path("calibrations/", station.calibrations, name="calibrations"),
     path("recordings/", recordings.recording_list, name="recordings"),
     path("recordings/<uuid:recording_id>/", recordings.recording_page, name="recording"),

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from capture.models import Calibration
+from capture.models import Calibration, Recording, Station
 from study.models import Study, User
 
 #: How long a passed calibration opens cases.
@@ -30,14 +30,38 @@ def calibrations_of(user: User) -> QuerySet[Calibration]:
     return Calibration.objects.filter(user=user).order_by("-created_at")
 
 
-def latest_passed(user: User) -> Calibration | None:
-    """The reader's last calibration that passed, if it is still valid."""
-    return calibrations_of(user).filter(passed=True, created_at__gte=timezone.now() - VALIDITY).first()
+def latest_passed(user: User, station: Station | None) -> Calibration | None:
+    """The reader's last calibration that passed at this station, if it is still valid; None where no station is known.
+
+    A calibration is of one reader before one tracker under one display: at another station it says nothing.
+    """
+    if station is None:
+        return None
+    valid = calibrations_of(user).filter(station=station, passed=True, created_at__gte=timezone.now() - VALIDITY)
+    return valid.first()
 
 
-def is_calibrated(user: User, protocol_body: dict[str, Any]) -> bool:
-    """Whether the calibration a recording would use satisfies this protocol's thresholds."""
-    latest = latest_passed(user)
+def calibration_for(recording: Recording, user: User, station: Station) -> Calibration | None:
+    """The calibration that holds when the recording is opened at this station.
+
+    It is the one valid there now. One that has run out since the read was first opened there goes on to hold: the
+    reader sits before the same tracker, in the same read.
+    """
+    valid = latest_passed(user, station)
+    if valid is not None:
+        return valid
+    before = recording.tokens.filter(station=station, calibration__isnull=False).select_related("calibration")
+    row = before.order_by("-id").first()
+    return row.calibration if row else None
+
+
+def is_calibrated(user: User, protocol_body: dict[str, Any], station: Station | None) -> bool:
+    """Whether the calibration a recording at this station would use satisfies this protocol's thresholds."""
+    return satisfies(latest_passed(user, station), protocol_body)
+
+
+def satisfies(latest: Calibration | None, protocol_body: dict[str, Any]) -> bool:
+    """Whether a calibration is as good as this protocol asks."""
     accuracy, loss = thresholds(protocol_body)
     return (
         latest is not None

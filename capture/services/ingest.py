@@ -17,27 +17,44 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from capture.frames import CLOCK, GAZE, read_frames
-from capture.models import Gap, Recording, Segment
+from capture.frames import CLOCK, GAZE, SOURCE, read_frames
+from capture.models import Gap, Recording, RecordingToken, Segment
+from capture.services import stations
+from study.services.errors import Refused
 
 from . import gaps, store
 from .store import StoreError
 
-STREAMS = (GAZE, CLOCK)
+STREAMS = (GAZE, CLOCK, SOURCE)
 #: A day of reading does not restart an agent this often; a loop would.
 MAX_EPOCHS = 200
 MAX_ITEMS = 5000
+MAX_NOTES = 500
 
 
 @transaction.atomic
-def begin(*, recording: Recording, epoch: UUID, streams: dict[str, Any], until: datetime | None = None) -> None:
+def begin(
+    *,
+    recording: Recording,
+    epoch: UUID,
+    streams: dict[str, Any],
+    until: datetime | None = None,
+    under: RecordingToken | None = None,
+    credential: str = "",
+) -> None:
     """Note an epoch and what the agent says of its streams. The same epoch again is a reconnection.
 
-    `until` is when the agent's token expires; after it, only epochs begun before it are continued. Raises StoreError
-    for any other, when the streams are not streams, or when there are too many epochs.
+    `under` is the agent's token: the epoch keeps its station and its calibration, and only that station's agent, which
+    proves itself by `credential`, may use it. `until` is when the token expires; after it, only epochs begun before it
+    are continued. Raises StoreError for a token of another station, for any other, when the streams are not streams, or
+    when there are too many epochs.
     """
+    if under is not None:
+        refuse_stranger(under, credential)
     if not streams or any(key not in {str(s) for s in STREAMS} for key in streams):
-        raise StoreError(f"An epoch has streams 1 (gaze) and 2 (clock); these were announced: {sorted(streams)}.")
+        raise StoreError(
+            f"An epoch has streams 1 (gaze), 2 (clock) and 3 (source); these were announced: {sorted(streams)}."
+        )
     for stream, told in streams.items():
         if not isinstance(told, dict) or not _is_storable(told):
             raise StoreError(f"Stream {stream} is announced by an object of finite numbers and text without NUL.")
@@ -52,11 +69,41 @@ def begin(*, recording: Recording, epoch: UUID, streams: dict[str, Any], until: 
         return
     if len(recording.epochs) >= MAX_EPOCHS:
         raise StoreError(f"Recording {recording.pk} already has {MAX_EPOCHS} epochs: look at the station.")
-    recording.epochs[str(epoch)] = {"streams": streams, "at": now.isoformat()}
+    recording.epochs[str(epoch)] = {"streams": streams, "at": now.isoformat(), **_held(under)}
     recording.state = Recording.State.RECORDING
     recording.failure = ""
     recording.started_at = recording.started_at or now
     recording.save(update_fields=["epochs", "state", "started_at", "failure"])
+
+
+def _held(under: RecordingToken | None) -> dict[str, str | None]:
+    """Where the epoch was recorded, and which calibration held there."""
+    if under is None:
+        return {}
+    station, calibration = under.station, under.calibration_id
+    return {
+        "station": str(station.uuid) if station else None,
+        "calibration": str(calibration) if calibration else None,
+    }
+
+
+def refuse_stranger(under: RecordingToken, credential: str) -> None:
+    """Raises StoreError unless the agent with this credential is the one the token was made for.
+
+    A token of a time before its station was paired, or from before stations were paired at all, proves itself.
+    """
+    station = under.station
+    if station is None or not station.pairings.exists():
+        return
+    try:
+        here = stations.identify(credential=credential)
+    except Refused as refusal:
+        raise StoreError(refusal.sentence) from refusal
+    if here != station:
+        raise StoreError(
+            f"This token is for {station}, and this computer is paired as {here}: "
+            f"what it has recorded as {station} is taken once it is paired as {station} again."
+        )
 
 
 def _is_storable(told: Any) -> bool:
@@ -85,11 +132,14 @@ def is_sealed(recording: Recording, epoch: UUID) -> bool:
     return Segment.objects.filter(recording=recording, epoch=epoch).exists()
 
 
-def seal(*, recording: Recording, epoch: UUID, told: dict[str, Any], reported_gaps: Any = None) -> None:
+def seal(
+    *, recording: Recording, epoch: UUID, told: dict[str, Any], reported_gaps: Any = None, notes: Any = None
+) -> None:
     """Verify what is stored of an epoch against the agent's counts and hashes, and record it as Segments for good.
 
     `told` is `{"1": {"frames", "sha256"}, "2": …}`. Sealing what is sealed already changes nothing. When no epoch of
-    the recording is left open, the recording is sealed.
+    the recording is left open, the recording is sealed. `notes` is what the agent heard from its tracker meanwhile; it
+    is kept with the epoch.
 
     Raises
     ------
@@ -110,6 +160,9 @@ def seal(*, recording: Recording, epoch: UUID, told: dict[str, Any], reported_ga
         rows += _between(locked, gaze)
         Segment.objects.bulk_create(segments)
         Gap.objects.bulk_create(rows, ignore_conflicts=True)
+        if isinstance(notes, list) and notes and _is_storable(notes):
+            locked.epochs[str(epoch)]["notes"] = notes[:MAX_NOTES]
+            locked.save(update_fields=["epochs"])
         if not open_epochs(locked):
             locked.state = Recording.State.SEALED
             locked.sealed_at = timezone.now()

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import timedelta
-from pathlib import Path
+from urllib.parse import urlencode
 
-from django.conf import settings
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
+from capture import tokens
 from capture.models import Recording, RecordingToken, Station
-from capture.queries.calibrations import latest_passed
-from study.models import Read
-from study.services.errors import NotAllowed
+from capture.queries.calibrations import calibration_for, satisfies
+from capture.queries.stations import pairing_of
+from study.models import Enrolment, Read
+from study.services.errors import NotAllowed, NotYet
 
 #: A token begins epochs for so long: a read, and the rest of the day in which it is finished.
 TOKEN_LIFE = timedelta(hours=24)
@@ -28,35 +30,85 @@ def this_station() -> Station:
     return Station.objects.get_or_create(name=Station.THIS_MACHINE)[0]
 
 
-def agent_key(station: Station) -> str:
-    """The key that opens the station's agent; empty when the agent has not written one yet."""
-    if station.agent_key:
-        return station.agent_key
-    path = Path(settings.GAZEROOM_AGENT_KEY_FILE)
-    return path.read_text().strip() if path.exists() else ""
-
-
 @transaction.atomic
-def open_recording(*, read: Read) -> tuple[Recording, str]:
-    """The recording of an open read and a fresh token for the agent; the same recording however often it is asked.
+def prepare(*, read: Read) -> Recording:
+    """The recording of an open read, made the first time it is asked for. Nobody may write gaze to it yet.
 
     Raises
     ------
     NotAllowed
         The read is over, or its reader has not consented to recording, or has withdrawn.
     """
+    _refuse_unless_consented(read)
+    return Recording.objects.get_or_create(read=read)[0]
+
+
+@transaction.atomic
+def open_at(*, read: Read, station: Station) -> tuple[Recording, str]:
+    """`open_recording` for a page that sits at `station`, whose agent answers it.
+
+    Raises
+    ------
+    NotAllowed
+        As `prepare`.
+    NotYet
+        The study requires gaze, and its reader has no calibration at this station that is good enough.
+    """
+    recording = prepare(read=read)
+    enrolment, body = read.assignment.enrolment, read.assignment.period.protocol.body
+    held = calibration_for(recording, enrolment.user, station)
+    if body.get("gaze") == "required" and not satisfies(held, body):
+        raise NotYet(
+            f"You have not calibrated at {station}: check the station first, then continue reading.",
+            url=check_url(enrolment),
+        )
+    return open_recording(read=read, station=station)
+
+
+def check_url(enrolment: Enrolment) -> str:
+    """The station check under this study's thresholds; it leads back to the worklist."""
+    query = urlencode({"next": reverse("study:worklist"), "enrolment": enrolment.pk})
+    return f"{reverse('capture:station')}?{query}"
+
+
+@transaction.atomic
+def open_recording(*, read: Read, station: Station | None = None) -> tuple[Recording, str]:
+    """The recording of an open read and a fresh token for one station's agent; the same recording however often.
+
+    `station` None is the machine the server runs on. The token and the recording name the calibration that holds at the
+    station now; epochs begun under an earlier token keep the one that held then.
+
+    Raises
+    ------
+    NotAllowed
+        As `prepare`.
+    """
+    recording = prepare(read=read)
+    station = station or this_station()
+    calibration = calibration_for(recording, read.assignment.enrolment.user, station)
+    recording.station, recording.calibration = station, calibration
+    recording.save(update_fields=["station", "calibration"])
+    pairing = pairing_of(station)
+    if pairing is None:
+        token = secrets.token_urlsafe(32)  # no agent is paired here that could check it
+    else:
+        token = tokens.mint(pairing.credential_sha256, str(recording.pk))
+    RecordingToken.objects.create(
+        recording=recording,
+        station=station,
+        calibration=calibration,
+        sha256=hash_token(token),
+        expires_at=timezone.now() + TOKEN_LIFE,
+    )
+    return recording, token
+
+
+def _refuse_unless_consented(read: Read) -> None:
     enrolment = read.assignment.enrolment
     if enrolment.consented_at is None or enrolment.withdrawn_at is not None:
         raise NotAllowed(f"{enrolment.reader_code} has not consented to gaze recording, so nothing is recorded.")
     if read.state in (Read.State.SUBMITTED, Read.State.INVALIDATED):
         raise NotAllowed("This read is over; nothing more is recorded for it.")
-    recording, _ = Recording.objects.get_or_create(
-        read=read,
-        defaults={"station": this_station(), "calibration": latest_passed(enrolment.user)},
-    )
-    token = secrets.token_urlsafe(32)
-    RecordingToken.objects.create(recording=recording, sha256=hash_token(token), expires_at=timezone.now() + TOKEN_LIFE)
-    return recording, token
 
 
 def opened_by(token: str) -> RecordingToken | None:
@@ -68,7 +120,7 @@ def opened_by(token: str) -> RecordingToken | None:
     now = timezone.now()
     row = (
         RecordingToken.objects.filter(sha256=hash_token(token), expires_at__gt=now - DELIVERY_LIFE)
-        .select_related("recording__read__assignment__enrolment")
+        .select_related("recording__read__assignment__enrolment", "station")
         .first()
     )
     if row is None or (row.expires_at <= now and not row.recording.epochs):

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from capture.gaze.calibration import CALIBRATION_POINTS, VALIDATION_POINTS
 from capture.models import Calibration
 from capture.queries.calibrations import VALIDITY, latest_passed, thresholds
-from capture.services import recordings
+from capture.queries.stations import station_of
 from capture.services.calibrations import calibrate
 from study.models import Enrolment
 from study.queries.studies import enrolments_of, protocol_of
@@ -31,10 +31,11 @@ def station(request: HttpRequest) -> HttpResponse:
     """The page that calibrates. `next` is where to go afterwards, `enrolment` whose study sets the thresholds."""
     enrolment = _enrolment(request, request.GET.get("enrolment"))
     accuracy, loss = thresholds(protocol_of(enrolment.study).body if enrolment else None)
-    here = recordings.this_station()
+    here = station_of(request.session)
     config = {
         "agent": settings.GAZEROOM_AGENT_URL,
-        "agentKey": recordings.agent_key(here),
+        "enter": reverse("capture:enter"),
+        "station": str(here.uuid) if here else None,
         "post": reverse("capture:calibrations"),
         "csrfToken": get_token(request),
         "enrolment": enrolment.pk if enrolment else None,
@@ -48,7 +49,8 @@ def station(request: HttpRequest) -> HttpResponse:
         "enrolment": enrolment,
         "max_accuracy": accuracy,
         "max_loss": 100 * loss,
-        "latest": latest_passed(request.user),
+        "latest": latest_passed(request.user, here),
+        "here": here,
         "hours": int(VALIDITY.total_seconds() // 3600),
         "next": _local(request.GET.get("next", "")),
     }
@@ -64,7 +66,10 @@ def calibrations(request: HttpRequest) -> HttpResponse:
         enrolment = _enrolment(request, body.get("enrolment"))
     except Http404 as error:
         raise BadInput("You are not a reader under this enrolment.") from error
-    result = calibrate(user=request.user, station=recordings.this_station(), enrolment=enrolment, measured=body)
+    here = station_of(request.session)
+    if here is None:
+        raise BadInput("It is not known which station this is: load the page again.")
+    result = calibrate(user=request.user, station=here, enrolment=enrolment, measured=body)
     return JsonResponse(as_json(result))
 
 

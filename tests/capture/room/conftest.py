@@ -16,9 +16,8 @@ def _quick_passwords(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _files_of_this_test(data_dir: Path, settings: Any) -> None:
-    """Blobs and recordings lie in a folder of this test's own; nobody runs an agent."""
-    settings.GAZEROOM_AGENT_KEY_FILE = data_dir / "run" / "agent-key"
+def _files_of_this_test(data_dir: Path) -> None:
+    """Blobs and recordings lie in a folder of this test's own."""
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from capture import hooks
 from capture.models import Calibration, Recording, RecordingToken, Station
 from capture.queries import calibrations as queries
+from capture.queries.stations import SESSION_KEY
 from capture.services import recordings
 from capture.services.calibrations import calibrate
 from study.models import Enrolment, Read, User
@@ -38,12 +39,22 @@ def required() -> Enrolment:
 def refusal(enrolment: Enrolment) -> Any:
     assignment = next_assignment_of(enrolment)
     assert assignment is not None
-    return hooks.needs_calibration(assignment, RequestFactory().get("/"))
+    request = RequestFactory().get("/")
+    request.session = at_this_station()  # type: ignore[attr-defined]
+    return hooks.needs_calibration(assignment, request)
+
+
+def at_this_station() -> Any:
+    """The session of a browser whose page has found the agent of this machine."""
+    return {SESSION_KEY: str(recordings.this_station().uuid)}
 
 
 def post(user: User, body: Any) -> Any:
     client = Client()
     client.force_login(user)
+    session = client.session
+    session.update(at_this_station())
+    session.save()
     return client.post(reverse("capture:calibrations"), json.dumps(body), content_type="application/json")
 
 
@@ -73,8 +84,9 @@ def test_the_thresholds_are_those_of_the_protocol(required: Enrolment) -> None:
     body = {**protocol.body, "calibration": {"max_accuracy_deg": 0.01, "max_data_loss": 0.2}}
     assert queries.thresholds(body) == (0.01, 0.2)
     passed(required.user)
-    assert queries.is_calibrated(required.user, protocol.body)
-    assert not queries.is_calibrated(required.user, body)
+    here = recordings.this_station()
+    assert queries.is_calibrated(required.user, protocol.body, here)
+    assert not queries.is_calibrated(required.user, body, here)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +143,7 @@ def test_a_calibration_of_yesterday_no_longer_counts(required: Enrolment, monkey
 def test_a_later_failure_does_not_undo_a_passed_calibration(required: Enrolment) -> None:
     first = passed(required.user)
     passed(required.user, shift=0.06)
-    assert queries.latest_passed(required.user) == first
+    assert queries.latest_passed(required.user, recordings.this_station()) == first
     assert refusal(required) is None
 
 
@@ -157,24 +169,18 @@ def capture_config(enrolment: Enrolment) -> Any:
     return hooks.reading_room(read, RequestFactory().get("/", headers={"host": "localhost:8000"}))
 
 
-def test_the_reading_room_is_told_how_to_record(enrolment: Enrolment, settings: Any) -> None:
-    settings.GAZEROOM_AGENT_KEY_FILE.parent.mkdir(parents=True)
-    settings.GAZEROOM_AGENT_KEY_FILE.write_text("the-key\n")
-    calibration = passed(enrolment.user)
+def test_the_reading_room_is_told_how_to_record_and_no_secret(enrolment: Enrolment) -> None:
     config = capture_config(enrolment)
     recording = Recording.objects.get()
-    assert recording.calibration == calibration
-    row = recordings.opened_by(config.pop("token"))
-    assert row is not None and row.recording == recording
     assert config == {
         "recording": str(recording.pk),
         "pageSocket": f"/ws/page/{recording.pk}/",
         "ingestSocket": "ws://localhost:8000/ws/ingest/",
         "agent": "ws://127.0.0.1:8765/",
-        "agentKey": "the-key",
-        "display": calibration.display,
+        "enter": "/capture/station/enter/",
         "required": False,
     }
+    assert not RecordingToken.objects.exists()
 
 
 @pytest.mark.parametrize(("gaze", "consented"), [("none", True), ("optional", False)], ids=["no gaze", "no consent"])
