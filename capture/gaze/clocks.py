@@ -11,6 +11,8 @@ to believe; a continuous piecewise-linear function fitted to those, weighted by 
 (Huber), follows the drift of the two quartzes.
 
 A suspended computer, or a page that was loaded again, makes the difference jump: there the fit is broken, not bridged.
+Each exchange proves an interval for the offset, and no two clocks drift apart faster than MAX_DRIFT: where what all
+exchanges so far have proven leaves nothing for the next, there was a jump.
 """
 
 from __future__ import annotations
@@ -23,9 +25,13 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 #: Two quartz clocks on one machine differ by tens of ppm; no healthy pair by more than this.
-MAX_DRIFT = 500e-6
-#: A jump of the offset beyond what both exchanges' RTTs and MAX_DRIFT explain, plus this, is a break.
-JUMP_S = 0.002
+MAX_DRIFT = 200e-6
+#: The rate of one clock against the other changes by no more than this from one good exchange to the next.
+WANDER = 5e-6
+#: Exchanges come once a second. Across a longer silence none of them vouches for another: the computer may have slept.
+SILENCE_S = 5.0
+#: What browsers round their clock to, seconds: Firefox and Chromium without and with cross-origin isolation.
+_STEPS_S = (1e-3, 100e-6, 20e-6, 5e-6)
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,18 @@ class ClockFit:
     pieces
         Unbroken stretches in order of time.
     bound_s
-        Error bound in seconds: in every window there is an exchange that proves the fit to be within this of the truth.
+        Error bound in seconds: at every exchange, one near it proves the fit to be within this of the truth.
     exchanges, drift_ppm
         How many exchanges went in, and the mean rate difference in parts per million (0.0 for a single exchange).
+    rtt_s
+        Median round trip in seconds.
     """
 
     pieces: tuple[ClockPiece, ...]
     bound_s: float
     exchanges: int
     drift_ppm: float
+    rtt_s: float = 0.0
 
     def to_lsl(self, browser_ms: ArrayLike) -> Floats:
         """Browser milliseconds (any shape) as LSL seconds (same shape)."""
@@ -110,54 +119,126 @@ def fit(exchanges: ArrayLike, *, window_s: float = 10.0, knot_s: float = 60.0) -
         raise ValueError("There is no usable clock exchange between the page and the agent: the clocks cannot be tied.")
     browser = (rows[:, 0] + rows[:, 3]) / 2000.0
     lsl = (rows[:, 1] + rows[:, 2]) / 2.0
-    # The clock's own steps (5 µs isolated, 100 µs not) can make an RTT come out as nothing.
-    rtt = np.maximum((rows[:, 3] - rows[:, 0]) / 1000.0 - (rows[:, 2] - rows[:, 1]), 10e-6)
+    rtt = np.maximum((rows[:, 3] - rows[:, 0]) / 1000.0 - (rows[:, 2] - rows[:, 1]), 0.0)
+    # The way out and the way back took no less than nothing: the true offset is within this of the measured one. Each
+    # stamp of the browser may be a step off, and so may the common origin of page and worker.
+    reach = rtt / 2 + 2 * _step(rows)
 
     pieces, bounds, drifts = [], [], []
-    for part in np.split(np.arange(len(rows)), _breaks(rows[:, 0], browser, lsl, rtt)):
+    for part in np.split(np.arange(len(rows)), _breaks(rows[:, 0], browser, lsl, reach)):
         part = part[np.argsort(browser[part], kind="stable")]
-        piece, bound, drift = _piece(browser[part], lsl[part], rtt[part], window_s, knot_s)
+        piece, bound, drift = _piece(browser[part], lsl[part], reach[part], window_s, knot_s)
         pieces.append(piece)
         bounds.append(bound)
         drifts.append((drift, len(part)))
     weights = np.array([n for _, n in drifts], dtype=np.float64)
     drift = float((np.array([d for d, _ in drifts]) * weights).sum() / weights.sum())
-    return ClockFit(tuple(pieces), float(max(bounds)), len(rows), drift * 1e6)
+    return ClockFit(tuple(pieces), float(max(bounds)), len(rows), drift * 1e6, float(np.median(rtt)))
 
 
-def _breaks(sent: Floats, browser: Floats, lsl: Floats, rtt: Floats) -> NDArray[np.intp]:
+def _step(rows: Floats) -> float:
+    """What the browser rounds its clock to, seconds: the coarsest step that all durations are multiples of."""
+    seconds = (rows[:, 3] - rows[:, 0]) / 1000.0
+    for step in _STEPS_S:
+        # The times themselves are milliseconds since the page's start and carry a rounding of their own.
+        if (np.abs(seconds - np.round(seconds / step) * step) < 5e-7).all():
+            return step
+    return _STEPS_S[-1]
+
+
+def _breaks(sent: Floats, browser: Floats, lsl: Floats, reach: Floats) -> list[int]:
     """Indices at which a new piece starts."""
     offset = lsl - browser
-    step = np.abs(np.diff(offset))
-    allowed = (rtt[1:] + rtt[:-1]) / 2 + MAX_DRIFT * np.abs(np.diff(browser)) + JUMP_S
-    # Slow exchanges overtake one another; the times they were sent at do not, unless the page was loaded again.
-    return np.flatnonzero((step > allowed) | (np.diff(sent) < 0)) + 1
+    low, high = offset - reach, offset + reach
+    out: list[int] = []
+    start = 0
+    for i in range(1, len(offset)):
+        # Slow exchanges overtake one another; the times they were sent at do not, unless the page was loaded again.
+        if sent[i] < sent[i - 1]:
+            start = i
+            out.append(i)
+        elif _contradicts(i, start, browser, low, high):
+            # The first exchanges after a jump may be too slow to show it: the longest silence among them was the jump.
+            first = i
+            while first - 1 > start and not _contradicts(first - 1, i, browser, low, high):
+                first -= 1
+            start = first + int(np.argmax(np.diff(sent[first - 1 : i + 1])))
+            out.append(start)
+    return out
+
+
+def _contradicts(i: int, since: int, browser: Floats, low: Floats, high: Floats) -> bool:
+    """Whether exchange i cannot be true together with those between it and `since` (before or after it)."""
+    others = slice(since, i) if since < i else slice(i + 1, since + 1)
+    drifted = MAX_DRIFT * np.abs(browser[i] - browser[others])
+    return bool(low[i] > (high[others] + drifted).min() or high[i] < (low[others] - drifted).max())
 
 
 def _piece(
-    browser: Floats, lsl: Floats, rtt: Floats, window_s: float, knot_s: float
+    browser: Floats, lsl: Floats, reach: Floats, window_s: float, knot_s: float
 ) -> tuple[ClockPiece, float, float]:
     origin, base = browser[0], lsl[0] - browser[0]
     x, offset = browser - origin, (lsl - browser) - base
-    # Windows of at least `window_s`: a short rest at the end would have to believe whatever it holds.
-    windows = max(1, int(x[-1] // window_s))
-    window = np.minimum((x / max(x[-1], 1e-9) * windows).astype(np.int64), windows - 1)
-    best = _best_of_each(window, rtt)
+    stretch = np.r_[0, np.cumsum(np.diff(x) > SILENCE_S)]
+    window = _windows(x, stretch, window_s)
+    best = _best_of_each(window, reach)
     span = x[best][-1] - x[best][0]
     knots = np.linspace(x[best][0], x[best][-1], max(2, round(span / knot_s) + 1)) if span > 0 else np.zeros(1)
-    values = _robust(x[best], offset[best], 1.0 / rtt[best], knots)
+    values = _robust(x[best], offset[best], 1.0 / reach[best], knots)
     if len(knots) == 1:
         knots, values = np.array([x[0], x[0] + 1.0]), np.repeat(values, 2)
-    # What each exchange proves of the fit: its own residual plus the most its asymmetry can hide.
-    proven = np.abs(offset - _line(x, knots, values)) + rtt / 2
-    bound = max(proven[window == w].min() for w in np.unique(window))
     drift = (values[-1] - values[0]) / (knots[-1] - knots[0])
     piece = ClockPiece(knots + origin, knots + origin + values + base, float(browser[0]), float(browser[-1]))
-    return piece, float(bound), float(drift)
+    # What each exchange proves of the fit: its own residual plus the most its asymmetry can hide.
+    proven = np.abs(offset - _line(x, knots, values)) + reach
+    slopes = np.diff(values) / np.diff(knots)
+    bound = max(_bound(x[stretch == which], proven[stretch == which], slopes) for which in range(stretch[-1] + 1))
+    return piece, bound, float(drift)
 
 
-def _best_of_each(window: NDArray[np.int64], rtt: Floats) -> NDArray[np.intp]:
-    order = np.lexsort((rtt, window))
+def _windows(x: Floats, stretch: NDArray[np.int64], window_s: float) -> NDArray[np.int64]:
+    """The window of each exchange: each stretch cut into windows of at least `window_s`, or one.
+
+    A short rest at a stretch's end would have to believe whatever it holds.
+    """
+    out = np.empty(len(x), dtype=np.int64)
+    count = 0
+    for which in range(stretch[-1] + 1):
+        mine = np.flatnonzero(stretch == which)
+        since = x[mine] - x[mine[0]]
+        windows = max(1, int(since[-1] // window_s))
+        out[mine] = count + np.minimum((since / max(since[-1], 1e-9) * windows).astype(np.int64), windows - 1)
+        count += windows
+    return out
+
+
+def _bound(x: Floats, proven: Floats, slopes: Floats) -> float:
+    """The largest error that the fit can have at any exchange of a stretch.
+
+    Each exchange limits the error at its own time x to `proven`, and thereby near it: between two of them the error is
+    no larger than theirs but for what the rates change meanwhile (of the clocks: WANDER, of the fit: its `slopes`);
+    beside one, it grows no faster than the fit's rate can be wrong.
+    """
+    changes = WANDER + float(np.ptp(slopes))
+    half = len(x) // 2
+    wrong = MAX_DRIFT + float(np.abs(slopes).max())
+    if half:
+        a, b = int(np.argmin(proven[:half])), half + int(np.argmin(proven[half:]))
+        wrong = min(wrong, float((proven[a] + proven[b]) / max(x[b] - x[a], 1e-9)) + changes)
+    between = np.maximum(*_spread(x, proven, changes))
+    return float(np.minimum(between, np.minimum(*_spread(x, proven, wrong))).max())
+
+
+def _spread(x: Floats, proven: Floats, rate: float) -> tuple[Floats, Floats]:
+    """At each x, the least that the exchanges up to there and from there on prove, if the error grows at `rate`."""
+    before = np.minimum.accumulate(proven - rate * x) + rate * x
+    after = np.minimum.accumulate((proven + rate * x)[::-1])[::-1] - rate * x
+    return before, after
+
+
+def _best_of_each(window: NDArray[np.int64], least: Floats) -> NDArray[np.intp]:
+    """Index of the smallest value of each window that is not empty, in order."""
+    order = np.lexsort((least, window))
     first = np.r_[True, np.diff(window[order]) > 0]
     return np.sort(order[first])
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from capture.gaze import clocks
@@ -94,10 +96,62 @@ def test_the_way_back_undoes_the_way_there() -> None:
 
 
 def test_one_exchange_gives_a_constant_offset_with_half_its_round_trip_as_bound() -> None:
-    fit = clocks.fit([[1000.0, 50.0, 50.0, 1002.0]])
-    assert fit.to_lsl(1001.0) == pytest.approx(50.0)
-    assert fit.to_lsl(2001.0) == pytest.approx(51.0)
-    assert fit.bound_s == pytest.approx(0.001)
+    fit = clocks.fit([[1000.0, 50.0, 50.0, 1002.345]])
+    assert fit.to_lsl(1001.1725) == pytest.approx(50.0)
+    assert fit.to_lsl(2001.1725) == pytest.approx(51.0)
+    assert fit.bound_s == pytest.approx(0.0011725 + 10e-6)
+
+
+@pytest.mark.parametrize(("step_ms", "allowed_s"), [(0.1, 0.2e-3), (1.0, 2e-3)], ids=["not isolated", "coarse"])
+def test_a_coarse_browser_clock_widens_the_bound_by_its_steps(step_ms: float, allowed_s: float) -> None:
+    rng = np.random.default_rng(4)
+    truth = Clocks(20)
+    at = session(60)
+    fine = truth.exchanges(at, rng)
+    coarse = fine.copy()
+    coarse[:, [0, 3]] = np.floor(fine[:, [0, 3]] / step_ms) * step_ms
+    fit = clocks.fit(coarse)
+    assert fit.bound_s >= allowed_s
+    assert fit.bound_s <= clocks.fit(fine).bound_s + 2 * allowed_s
+    assert np.abs(fit.to_lsl(at * 1e3) - truth.lsl(at)).max() <= fit.bound_s
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    drift=st.floats(-100, 100),
+    wander_ppm=st.floats(0, 2),
+    load=st.floats(0, 0.9),
+    seconds=st.floats(1, 200),
+    jump_s=st.sampled_from([0.0, 0.0, 0.004, -0.02, 3600.0]),
+)
+def test_the_stated_bound_holds_at_every_exchange_whatever_the_load_and_the_jump(
+    seed: int, drift: float, wander_ppm: float, load: float, seconds: float, jump_s: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    truth = Clocks(drift)
+    at = session(seconds)
+    rows = truth.exchanges(at, rng, load)
+    # Suspended in the middle: 30 s that only one of the clocks counted, all or in part.
+    after = np.arange(len(at)) >= len(at) // 2
+    rows[after] += np.array([30e3, 30 + jump_s, 30 + jump_s, 30e3])
+    middle = (rows[:, 0] + rows[:, 3]) / 2e3
+    swing = wander_ppm * 1e-6 * 60 * np.sin(middle / 60)
+    rows[:, 1:3] += swing[:, None]
+    fit = clocks.fit(rows)
+    true = truth.lsl(middle - 30.0 * after) + (30.0 + jump_s) * after + swing
+    assert np.abs(fit.to_lsl(middle * 1e3) - true).max() <= fit.bound_s
+
+
+def test_a_jump_is_found_though_the_first_exchanges_after_it_are_slow() -> None:
+    rng = np.random.default_rng(6)
+    rows = Clocks(0).exchanges(np.arange(5.0, 65.0), rng)
+    rows[30:] += np.array([20e3, 20.015, 20.015, 20e3])  # 20 s of silence, and the clocks part by 15 ms
+    rows[30:33, 3] += 40.0  # woken, the browser hears late
+    fit = clocks.fit(rows)
+    assert [round(piece.first_s) for piece in fit.pieces] == [5, 55]
+    assert fit.to_lsl(30e3) == pytest.approx(Clocks(0).lsl(np.array(30.0)), abs=3e-4)
+    assert fit.to_lsl(70e3) == pytest.approx(Clocks(0).lsl(np.array(70.0)) + 0.015, abs=3e-4)
+    assert fit.bound_s < 1e-3
 
 
 def test_impossible_exchanges_are_left_out() -> None:

@@ -117,7 +117,7 @@ def test_a_track_carries_what_was_on_the_screen_into_its_file_and_out_again(tmp_
         np.testing.assert_array_equal(one, other)
     seen = again.seen()
     assert np.isnan(seen.image_rect[track.t < 0.099]).all()
-    np.testing.assert_allclose(seen.image_rect[-1], [-0.5, -0.5, 590, 400])
+    np.testing.assert_allclose(seen.image_rect[-1], [-0.5, 0, 590, 400])
     assert again.states is not None
     np.testing.assert_allclose(again.states.seen(again.fixations.state).image_rect[:, 2], [999.5, 590])
 
