@@ -6,7 +6,7 @@ one SHA-256 over the concatenated frames proves that nothing changed on the way.
 Layout (little endian, 56 byte header)::
 
     magic      4 bytes   b"GZR1"
-    stream     uint16    1 gaze, 2 clock
+    stream     uint16    1 gaze, 2 clock, 3 source
     channels   uint16    columns of the payload without the time
     epoch      16 bytes  uuid of one uninterrupted stay of the writer on the stream (big-endian RFC 4122 bytes)
     sequence   uint64    0, 1, 2, ... within a stream and epoch
@@ -36,6 +36,9 @@ from numpy.typing import NDArray
 MAGIC = b"GZR1"
 GAZE = 1
 CLOCK = 2
+#: What a tracker sends beside the 30 gaze channels, or had to be converted for them, as it was sent: frame by frame the
+#: same samples as the gaze stream's. The labels are the tracker's own; a recording without any has no such stream.
+SOURCE = 3
 
 EYES = ("left", "right")
 #: (type, unit) of one eye's channels, in order. Types follow the XDF Gaze meta-data specification where it has them.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from capture.agent import lsl
+from capture.agent.sources import layout
 
 ENOUGH_BYTES = 2 * 2**30
 
@@ -55,7 +56,7 @@ def _tracker(pylsl: Any) -> Iterator[Finding]:
     try:
         info = inlet.info(timeout=3.0)
         name = f"{info.name()} ({info.source_id()})"
-        channels = lsl.map_channels(lsl.read_channels(info))
+        channels = layout.map_channels(lsl.read_channels(info), display=lsl.read_display(info))
         inlet.open_stream(timeout=3.0)
         time.sleep(0.5)
         inlet.pull_chunk(timeout=0.0, max_samples=4096)

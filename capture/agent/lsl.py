@@ -5,7 +5,7 @@
   everybody and silently becomes undiscoverable when they run out. A third-party tracker program that is to be found
   must run in the same session: give it the text of `configuration(session)` as its `LSLAPICFG` file, or leave the
   session at its default.
-* Channels are found by their metadata (eye and type), never by their position (`ChannelMap`).
+* Channels are found by their metadata (eye and type), never by their position (`capture.agent.sources.layout`).
 * Timestamps stay as they were sent: no dejitter, no clock sync. `time_correction` gives the correction as data.
 """
 
@@ -17,22 +17,22 @@ import logging
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from capture.frames import COMMON_CHANNELS, EYE_CHANNELS, EYES, GAZE_CHANNELS, channel_label
+from capture.agent.sources.layout import Channel
+from capture.frames import COMMON_CHANNELS, EYE_CHANNELS, EYES, channel_label
 
 log = logging.getLogger(__name__)
 
 GAZE_TYPE = "Gaze"
 MARKER_TYPE = "Markers"
 STIMULUS_NAME = "gazeroom-stimulus"
+#: Source ids of streams that an agent re-publishes begin so: no tracker's does.
+REPUBLISHED = "gazeroom-"
 DEFAULT_SESSION = "default"
 SESSION_VARIABLE = "GAZEROOM_LSL_SESSION"
 
@@ -123,17 +123,19 @@ def gaze_info(
     name: str,
     source_id: str,
     rate_hz: float,
-    display: Display,
-    acquisition: dict[str, str],
+    display: Display | Mapping[str, float | None],
+    acquisition: Mapping[str, str],
     channels: Iterable[tuple[str, str, str, str]] | None = None,
+    channel_format: int | None = None,
 ) -> Any:
     """A pylsl StreamInfo of type Gaze with full metadata.
 
-    `channels` is (label, type, unit, eye) per channel; by default the 30 of `capture.frames.GAZE_CHANNELS`.
+    `channels` is (label, type, unit, eye) per channel; by default the 30 of `capture.frames.GAZE_CHANNELS`. What the
+    display does not say (None) is left out. `channel_format` is one of pylsl's, by default 64-bit floats.
     """
     pylsl = load()
     layout = list(channels if channels is not None else standard_channels())
-    info = pylsl.StreamInfo(name, GAZE_TYPE, len(layout), rate_hz, pylsl.cf_double64, source_id)
+    info = pylsl.StreamInfo(name, GAZE_TYPE, len(layout), rate_hz, channel_format or pylsl.cf_double64, source_id)
     desc = info.desc()
     node = desc.append_child("channels")
     for label, kind, unit, eye in layout:
@@ -146,8 +148,9 @@ def gaze_info(
     for key, value in acquisition.items():
         node.append_child_value(key, value)
     node = desc.append_child("display")
-    for key, number in display.to_dict().items():
-        node.append_child_value(key, f"{number:g}")
+    for key, number in (display.to_dict() if isinstance(display, Display) else display).items():
+        if number is not None:
+            node.append_child_value(key, f"{number:g}")
     return info
 
 
@@ -157,55 +160,22 @@ def standard_channels() -> list[tuple[str, str, str, str]]:
     return per_eye + [(kind, kind, unit, "both") for kind, unit in COMMON_CHANNELS]
 
 
-@dataclass(frozen=True)
-class ChannelMap:
-    """Where a stream's channels belong among the 30 of `capture.frames.GAZE_CHANNELS`.
+def is_republished(source_id: str) -> bool:
+    """Whether an agent published this stream: for others to read, and no tracker."""
+    return source_id.startswith(REPUBLISHED)
 
-    `source` and `target` are equally long index arrays: standard[:, target] = stream[:, source]. Standard channels the
-    stream does not have stay NaN.
+
+def read_channels(info: Any) -> list[Channel]:
+    """What a full StreamInfo says of each of its channels; empty where the metadata are silent.
+
+    Some programs (Pupil Labs' companion relay) write a channel's type as `metatype`.
     """
-
-    source: NDArray[np.intp]
-    target: NDArray[np.intp]
-
-    @property
-    def present(self) -> list[str]:
-        return [GAZE_CHANNELS[i] for i in self.target]
-
-    def standard(self, t: NDArray[np.float64], samples: NDArray[Any]) -> NDArray[np.float64]:
-        """Samples [n, stream channels] at times t [n] as float64 [n, 1 + 30]."""
-        out = np.full((len(t), 1 + len(GAZE_CHANNELS)), np.nan)
-        out[:, 0] = t
-        out[:, 1 + self.target] = samples[:, self.source]
-        return out
-
-
-def map_channels(channels: Iterable[tuple[str, str, str]]) -> ChannelMap:
-    """The map for a stream whose channels are (label, type, eye), in the stream's order.
-
-    A channel is recognised by type and eye; where the metadata lack one of them, by its label. Unknown channels are
-    left out; of two that claim the same place the first is taken. Raises ValueError if no eye has screen coordinates.
-    """
-    wanted = {label.lower(): i for i, label in enumerate(GAZE_CHANNELS)}
-    found: dict[int, int] = {}
-    for index, (label, kind, eye) in enumerate(channels):
-        eye = eye.strip().lower()
-        prefix = eye if eye in EYES else ""
-        place = wanted.get((prefix + kind.strip()).lower(), wanted.get(label.strip().lower()))
-        if place is not None:
-            found.setdefault(place, index)
-    if not any({wanted[f"{eye}screenx"], wanted[f"{eye}screeny"]} <= found.keys() for eye in EYES):
-        raise ValueError("The stream has no channels of type ScreenX and ScreenY with an eye in its metadata.")
-    target = np.array(sorted(found), dtype=np.intp)
-    return ChannelMap(np.array([found[i] for i in target], dtype=np.intp), target)
-
-
-def read_channels(info: Any) -> list[tuple[str, str, str]]:
-    """(label, type, eye) of every channel in a full StreamInfo; empty strings where the metadata are silent."""
     out = []
     node = info.desc().child("channels").child("channel")
     for _ in range(info.channel_count()):
-        out.append((node.child_value("label"), node.child_value("type"), node.child_value("eye")))
+        kind = node.child_value("type") or node.child_value("metatype")
+        label, unit, eye, coordinates = (node.child_value(key) for key in ("label", "unit", "eye", "coordinate_system"))
+        out.append(Channel(label, kind, unit, eye, coordinates))
         node = node.next_sibling("channel")
     return out
 

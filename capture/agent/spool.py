@@ -4,6 +4,7 @@ One folder per recording and epoch (an epoch is one uninterrupted stay of the ag
 
     SPOOL/<recording>/<epoch>/1.gzr           gaze frames, append-only
     SPOOL/<recording>/<epoch>/2.gzr           clock frames
+    SPOOL/<recording>/<epoch>/3.gzr           what the tracker sent beside the gaze channels, if anything
     SPOOL/<recording>/<epoch>/recording.json  where it has to go, with the token; mode 0600
 
 Frames of 100 ms are written as they fill (`capture.frames`), and made durable by fdatasync every second in a thread of
@@ -29,7 +30,7 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, Frame, FrameError, decode, encode, read_encoded
+from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, SOURCE, Frame, FrameError, decode, encode, read_encoded
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,11 @@ SYNC_S = 1.0
 MAX_ROWS = 4096
 #: Samples kept in memory while the disk refuses them: five minutes at 1200 Hz, 90 MB.
 MAX_WAITING = 360_000
+
+#: Samples on their way when a recording begins arrive within this time.
+EARLY_S = 2.0
+#: Notes kept with an epoch; a tracker that complains without end is told of at the start.
+MAX_NOTES = 500
 
 FRAME_NUMBER = 1 + GAZE_CHANNELS.index("FrameNumber")
 
@@ -198,6 +204,7 @@ class Epoch:
     reason: str = ""
     interrupted: bool = False  # the agent died on it
     gaps: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
     files: dict[int, StreamFile] = field(default_factory=dict)
 
     @classmethod
@@ -230,6 +237,7 @@ class Epoch:
                 values["reason"],
                 values["interrupted"],
                 values["gaps"],
+                values.get("notes", []),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SpoolError(
@@ -264,6 +272,7 @@ class Epoch:
             "reason": self.reason,
             "interrupted": self.interrupted,
             "gaps": self.gaps,
+            "notes": self.notes,
         }
         path = self.folder / "recording.json"
         temporary = path.with_suffix(".tmp")
@@ -356,7 +365,9 @@ class Recorder:
         self._spool, self._clock, self._changed = spool, clock_s, changed
         self._mutex = threading.Lock()
         self._epoch: Epoch | None = None
-        self._rows: list[Array] = []
+        self._rows: list[Array] = []  # gaze and, behind it, what came beside it
+        self._owed: list[Array] = []  # frames of stream 3 whose gaze frame is on the disk already
+        self._before: list[Epoch] = []  # epochs of this recording that `roll` has ended
         self._finder = GapFinder(0)
         self._since, self._until = -np.inf, np.inf
         self._correction: Array | None = None
@@ -384,7 +395,7 @@ class Recorder:
                 raise SpoolError(f"The spool {self._spool.root} cannot be written ({error.strerror}).") from error
             self._since, self._until = self._clock(), np.inf
             rate = float(streams[str(GAZE)].get("rate_hz") or 0)
-            self._rows, self._finder = [], GapFinder(rate, self._since)
+            self._rows, self._owed, self._before, self._finder = [], [], [], GapFinder(rate, self._since)
             self._drained.clear()
             self.fault = ""
             self._epoch = epoch
@@ -407,7 +418,7 @@ class Recorder:
             if epoch is None:
                 raise SpoolError("Nothing is being recorded.")
             self._cut(whole=False)
-            if self._rows:
+            if self._rows or self._owed:
                 self._until = np.inf
                 raise SpoolError(f"The end of the recording cannot be written: {self.fault} Free space and stop again.")
             self._finder.finish(self._until)
@@ -421,25 +432,80 @@ class Recorder:
                     f"The end of the recording cannot be written ({error.strerror}): stop again."
                 ) from error
             self._epoch = None
+            whole = [*self._before, epoch]
         self._changed()
-        gaze = epoch.files[GAZE]
-        return Summary(epoch.recording, gaze.frames, gaze.samples, epoch.gaps)
+        gaze = [one.files[GAZE] for one in whole]
+        gaps = [gap for one in whole for gap in one.gaps]
+        return Summary(epoch.recording, sum(f.frames for f in gaze), sum(f.samples for f in gaze), gaps)
 
-    def gaze(self, samples: Array, correction: float = 0.0) -> None:
-        """Samples [n, 31] as they arrive; n = 0 lets an unfinished frame of a silent tracker be written."""
+    def roll(self, streams: dict[str, dict[str, Any]]) -> Epoch | None:
+        """The tracker describes itself differently from now on: end the epoch, and go on in a new one.
+
+        What one epoch says of its streams then holds for all of its samples. Returns the new epoch, None when nothing
+        is being recorded or this epoch says the same already. Raises SpoolError if the disk refuses; then the old epoch
+        goes on.
+        """
+        with self._mutex:
+            old = self._epoch
+            if old is None or old.streams == streams:
+                return None
+            self._cut(whole=False)
+            if self._rows or self._owed:
+                raise SpoolError(f"A new epoch cannot begin: {self.fault}")
+            try:
+                new = self._spool.create(old.recording, old.token, old.socket, streams)
+                old.sync()
+                old.state, old.gaps = "ended", self._finder.gaps
+                old.save()
+            except OSError as error:
+                old.state = "recording"
+                raise SpoolError(f"The spool {self._spool.root} cannot be written ({error.strerror}).") from error
+            self._finder = GapFinder(float(streams[str(GAZE)].get("rate_hz") or 0))
+            self._before.append(old)
+            self._epoch = new
+            if self._correction is not None:
+                self._append(CLOCK, self._correction)
+        self._changed()
+        return new
+
+    def note(self, note: dict[str, Any]) -> None:
+        """Keep with the recording, if there is one, what its source has to say."""
+        with self._mutex:
+            epoch = self._epoch
+            if epoch is None or len(epoch.notes) >= MAX_NOTES:
+                return
+            epoch.notes.append(note)
+            try:
+                epoch.save()
+            except OSError as error:
+                log.error("a note cannot be written with its recording (%s): %s", error.strerror, note)
+
+    def gaze(self, samples: Array, correction: float = 0.0, raw: Array | None = None) -> None:
+        """Samples [n, 31] as they arrive; n = 0 lets an unfinished frame of a silent tracker be written.
+
+        `raw` [n, 1 + k] came with them (stream 3): it is cut into frames of the same samples.
+        """
         with self._mutex:
             if self._epoch is None:
                 return
             now = self._clock()
+            beside = self._epoch.streams.get(str(SOURCE), {}).get("labels", ())
+            if not beside:
+                raw = None
+            elif raw is None:
+                raw = np.full((len(samples), 1 + len(beside)), np.nan)
             if len(samples):
                 here = samples[:, 0] + correction
                 if np.any(here > self._until):
                     self._drained.set()
-                # Written so that a time that is not a number is kept rather than dropped.
-                samples = samples[~((here < self._since) | (here > self._until))]
+                # Measured before the recording began, though it came after: soon after the start only, since a time
+                # that later goes back is a fault of the tracker's clock. A time that is not a number is kept.
+                early = (here < self._since) & (now - self._since < EARLY_S)
+                inside = ~(early | (here > self._until))
+                samples = samples[inside]
             if len(samples):
                 self._finder.feed(samples)
-                self._rows.append(samples)
+                self._rows.append(samples if raw is None else np.hstack([samples, raw[inside, 1:]]))
                 self._arrived = now
             self._cut(whole=now - self._arrived < STALE_S)
 
@@ -452,6 +518,7 @@ class Recorder:
 
     def _cut(self, *, whole: bool) -> None:
         """Write the frames that are full; with `whole` False the last one too, full or not."""
+        self._pay()
         if not self._rows:
             return
         rows = self._rows[0] if len(self._rows) == 1 else np.concatenate(self._rows)
@@ -460,13 +527,20 @@ class Recorder:
             end = min(int(beyond[0]) if len(beyond) else len(rows), MAX_ROWS)
             if whole and not len(beyond) and len(rows) < MAX_ROWS:
                 break
-            if not self._append(GAZE, rows[:end]):
+            if self._owed or not self._append(GAZE, rows[:end, : 1 + len(GAZE_CHANNELS)]):
                 break
+            if rows.shape[1] > 1 + len(GAZE_CHANNELS):
+                self._owed.append(np.hstack([rows[:end, :1], rows[:end, 1 + len(GAZE_CHANNELS) :]]))
+                self._pay()
             rows = rows[end:]
         if len(rows) > MAX_WAITING:
             log.critical("%d samples are lost: %s", len(rows) - MAX_WAITING, self.fault)
             rows = rows[-MAX_WAITING:]
         self._rows = [rows] if len(rows) else []
+
+    def _pay(self) -> None:
+        while self._owed and self._append(SOURCE, self._owed[0]):
+            del self._owed[0]
 
     def _append(self, stream: int, samples: Array) -> bool:
         assert self._epoch is not None

@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.agent import lsl
+from capture.agent.outlet import Outlet
 from capture.agent.pagesocket import PageSocket, Refusal
-from capture.agent.sources.lsl import Array, LslSource
+from capture.agent.sources.base import Array, Listeners, Note, Source, Tracker
+from capture.agent.sources.lsl import LslSource
 from capture.agent.spool import Recorder, Spool, SpoolError
 from capture.agent.upload import Uploader
 from capture.frames import GAZE_CHANNELS
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 #: A recording whose page has gone (a crashed browser) is ended after so long without any page.
 ABANDONED_S = 120.0
+NO_GAZE = "No gaze is arriving: switch the eye tracker on, or start its LSL program."
 #: Samples are waited for so long after the time they were asked for.
 COLLECT_GRACE_S = 0.5
 
@@ -58,13 +61,17 @@ class Agent:
         key: str,
         origins: Sequence[str],
         tracker: str | None = None,
+        source: Callable[[Listeners], Source] | None = None,
+        republish: bool = True,
         abandoned_s: float = ABANDONED_S,
     ) -> None:
         self._pylsl = lsl.load()
         self.clock = self._pylsl.local_clock
         self._spool = Spool(spool)
         self._recorder = Recorder(self._spool, self.clock, self._changed)
-        self._source = LslSource(self._on_gaze, self._recorder.clock, tracker)
+        listeners = Listeners(self._on_gaze, self._recorder.clock, self._on_note, self._on_tracker)
+        self._source = source(listeners) if source else LslSource(listeners, tracker)
+        self._outlet = Outlet() if republish else None
         self._uploader = Uploader()
         self._socket = PageSocket(self, port=port, key=key, origins=origins, on_pages=self._on_pages)
         self._collectors: list[_Collector] = []
@@ -131,12 +138,30 @@ class Agent:
 
     # ── on other threads ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _on_gaze(self, samples: Array) -> None:
+    def _on_gaze(self, samples: Array, raw: Array | None) -> None:
         correction = self._source.correction
-        self._recorder.gaze(samples, correction)
+        self._recorder.gaze(samples, correction, raw)
+        if self._outlet is not None and self._recorder.epoch is not None:
+            # What others may read is what is being recorded: under the same consent, and after it is spooled.
+            self._outlet.push(samples, correction)
         if len(samples):
             for collector in list(self._collectors):
                 collector.feed(samples, correction)
+
+    def _on_note(self, note: Note) -> None:
+        self._recorder.note(note.to_dict())
+
+    def _on_tracker(self, tracker: Tracker) -> None:
+        if self._outlet is not None:
+            self._outlet.describe(tracker)
+        try:
+            epoch = self._recorder.roll(tracker.streams())
+        except SpoolError as error:
+            log.error("%s", error)
+            return
+        loop = self._loop
+        if epoch is not None and loop is not None:
+            loop.call_soon_threadsafe(self._uploader.submit, epoch)
 
     def _changed(self) -> None:
         loop = self._loop
@@ -155,7 +180,7 @@ class Agent:
                 "rate_hz": tracker.rate_hz if tracker else None,
                 "simulated": bool(tracker and tracker.acquisition.get("tracking_mode") == "simulated"),
             },
-            "display": tracker.display if tracker else dict.fromkeys(lsl.Display().to_dict()),
+            "display": dict(tracker.display) if tracker else dict.fromkeys(lsl.Display().to_dict()),
             "recording": self._recorder.epoch is not None,
         }
 
@@ -169,7 +194,7 @@ class Agent:
             "tracker": self._source.flowing,
             "pending_frames": self._uploader.pending_frames,
             "uploaded": self._uploader.uploaded,
-            "problem": self._recorder.fault or (refused[0] if refused else None),
+            "problem": self._recorder.fault or self._source.problem or (refused[0] if refused else None),
         }
 
     def stimulus(self, stimulus: dict[str, Any]) -> None:
@@ -181,7 +206,7 @@ class Agent:
 
     async def collect(self, seconds: float) -> dict[str, Any]:
         if not self._source.flowing:
-            raise Refusal("No gaze is arriving: switch the eye tracker on, or start its LSL program.")
+            raise Refusal(self._source.problem or NO_GAZE)
         now = self.clock()
         collector = _Collector(now, now + seconds)
         self._collectors.append(collector)
@@ -217,12 +242,13 @@ class Agent:
                 return {"recording": recording, "epoch": str(epoch.epoch)}
             if epoch is not None:
                 raise Refusal(f"This station is recording {epoch.recording}: end that read first.")
-            tracker = self._source.tracker
-            if tracker is None or not self._source.flowing:
-                raise Refusal("No gaze is arriving: switch the eye tracker on, or start its LSL program.")
+            tracker = self._source.hold()
             try:
+                if tracker is None or not self._source.flowing:
+                    raise Refusal(self._source.problem or NO_GAZE)
                 epoch = await asyncio.to_thread(self._recorder.start, recording, token, socket, tracker.streams())
-            except SpoolError as error:
+            except (Refusal, SpoolError) as error:
+                self._source.release()
                 raise Refusal(str(error)) from None
             self._uploader.renew(recording, token, socket)
             self._uploader.submit(epoch)
@@ -236,6 +262,7 @@ class Agent:
                 summary = await asyncio.to_thread(self._recorder.stop)
             except SpoolError as error:
                 raise Refusal(str(error)) from None
+            self._source.release()
         say(f"○ Recording ended: {summary.recording}, {summary.samples} samples, {len(summary.gaps)} gaps.")
         await self._socket.push(self.status())
         return summary.to_dict()

@@ -302,6 +302,7 @@ class Uploader:
                 for s, file in epoch.files.items()
             },
             "gaps": epoch.gaps,
+            "notes": epoch.notes,
             "interrupted": epoch.interrupted,
         }
 

@@ -29,7 +29,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 import capture.gaze
-from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, Frame, FrameError, read_frames
+from capture.frames import GAZE, GAZE_CHANNELS, Frame, FrameError, read_frames
 from capture.gaze import clocks
 from capture.gaze.display import Display
 from capture.gaze.mapping import ViewportStates
@@ -296,7 +296,7 @@ def _unsealed_gaps(recording: Recording) -> list[Gap]:
     open_now = ingest.open_epochs(recording)
     out: list[Gap] = []
     for stream, epoch, path in store.stored_frames(recording.folder):
-        if stream == CLOCK or str(epoch) not in open_now:
+        if stream != GAZE or str(epoch) not in open_now:
             continue
         found = list(read_frames(path))
         if not found:

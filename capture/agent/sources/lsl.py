@@ -1,203 +1,274 @@
-"""The eye tracker as the agent sees it: whatever Gaze stream is on the Lab Streaming Layer of this machine.
+"""Any Gaze stream on the Lab Streaming Layer of this machine.
 
-One thread looks for a stream, reads it every 20 ms, and looks again when it is lost; another measures its clock.
-Samples reach their listeners as float64 [n, 1 + 30] in the order of `capture.frames.GAZE_CHANNELS`, with the tracker's
-own LSL times, untouched.
+One thread looks for a stream, looks at its first samples (`layout`: are the channels what they say, how fast do they
+come, by which clock), reads it every 20 ms, and looks again when it is lost; another measures its clock and listens for
+a second stream of the same name. Samples keep the tracker's own LSL times.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capture.agent import lsl
-from capture.frames import CLOCK_CHANNELS, GAZE_CHANNELS
-
-log = logging.getLogger(__name__)
+from capture.agent.sources import layout
+from capture.agent.sources.base import EMPTY, Array, Listeners, Source, Tracker, rate_of
 
 POLL_S = 0.02
 #: The clock is measured this often; liblsl itself renews its estimate every few seconds.
 CLOCK_EVERY_S = 5.0
 #: A connected stream that says nothing for so long is let go and looked for again.
 SILENCE_S = 5.0
-#: Samples are believed to flow while the last one is younger than this.
-FLOWING_S = 1.0
-
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Tracker:
-    """What the connected stream says about itself."""
-
-    name: str
-    source_id: str
-    rate_hz: float
-    acquisition: dict[str, str]
-    display: dict[str, float | None]
-    channels: lsl.ChannelMap
-
-    @property
-    def serial(self) -> str:
-        return self.acquisition.get("serial_number", self.source_id)
-
-    def streams(self) -> dict[str, dict[str, Any]]:
-        """The description of the recording's streams that opens an upload."""
-        return {
-            "1": {
-                "name": "gaze",
-                "labels": list(GAZE_CHANNELS),
-                "present": self.channels.present,
-                "rate_hz": self.rate_hz,
-                "source_id": self.source_id,
-                "display": self.display,
-                "device": {"name": self.name, **self.acquisition},
-            },
-            "2": {"name": "clock", "labels": list(CLOCK_CHANNELS)},
-        }
+#: A new stream is looked at for so long, and for so many samples, before it is read.
+LOOK_S = 0.4
+LOOK_SAMPLES = 20
+#: Whoever must look at the screen for a unit to be found is waited for in turns of so long.
+UNDECIDED_S = 10.0
+#: Samples whose time is further from now than this carry another clock's time.
+OTHER_CLOCK_S = 2.0
+#: A second stream with the same source id is looked for this often.
+TWINS_EVERY_S = 10.0
 
 
-class LslSource:
+class LslSource(Source):
     """Reads the Gaze stream of the session for as long as it runs.
 
     Parameters
     ----------
-    on_gaze
-        Called on the reading thread with samples [n, 31] as they come, and with an empty array when a poll found none.
-    on_clock
-        Called on the clock thread with one row [1, 4]: LSL time, then `capture.frames.CLOCK_CHANNELS`.
+    listeners
+        Where samples, clock and notes go (`base.Listeners`), or a function for the samples alone.
     source_id
-        Which stream to read where there are several; any by default.
+        Which stream to read where there are several; any by default. Streams that an agent re-published are never
+        taken for a tracker.
+    screen_unit
+        One of `layout.SCREEN_UNITS` where a stream says too little, or something untrue, about its gaze's unit.
     """
 
     def __init__(
-        self, on_gaze: Callable[[Array], None], on_clock: Callable[[Array], None], source_id: str | None = None
+        self,
+        listeners: Listeners | Callable[[Array, Array | None], None],
+        source_id: str | None = None,
+        *,
+        screen_unit: str | None = None,
     ) -> None:
         self._pylsl = lsl.load()
-        self._on_gaze, self._on_clock, self._wanted = on_gaze, on_clock, source_id
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
-        self._tracker: Tracker | None = None
-        self._last_sample = -np.inf
-        self._refused: set[str] = set()
-        self.correction = 0.0
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, wait_s: float = 1.2) -> None:
-        self._stop.set()
-        self._thread.join(wait_s)
-
-    @property
-    def tracker(self) -> Tracker | None:
-        """The connected tracker; None while there is none."""
-        return self._tracker
-
-    @property
-    def flowing(self) -> bool:
-        """Whether samples are arriving."""
-        return self._tracker is not None and self._pylsl.local_clock() - self._last_sample < FLOWING_S
+        listeners = listeners if isinstance(listeners, Listeners) else Listeners(listeners)
+        super().__init__(listeners, self._pylsl.local_clock)
+        self._wanted, self._screen_unit = source_id, screen_unit
+        #: How a stream was understood once: when it comes back in mid-recording, nothing waits for a second look.
+        self._known: dict[tuple[Any, ...], tuple[layout.ChannelMap, float]] = {}
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                inlet, tracker = self._connect()
-            except (RuntimeError, TimeoutError) as error:
-                log.warning("the tracker went away while it was being connected: %s", error)
-                continue
-            if inlet is None or tracker is None:
-                self._on_gaze(np.empty((0, 1 + len(GAZE_CHANNELS))))
-                continue
-            log.info("tracker %s (%s) at %g Hz", tracker.name, tracker.source_id, tracker.rate_hz)
-            self._tracker = tracker
-            over = threading.Event()
-            clock = threading.Thread(target=self._measure, args=(inlet, over), name="clock", daemon=True)
-            clock.start()
-            try:
-                self._read(inlet, tracker)
-            except RuntimeError as error:  # pylsl.LostError is one
-                log.warning("tracker %s is gone: %s", tracker.source_id, error or "connection lost")
-            except Exception:
-                # Whatever a listener did, the next stream must still be read.
-                log.exception("reading tracker %s failed", tracker.source_id)
-            finally:
-                self._tracker = None
-                over.set()
-
-    def _connect(self) -> tuple[Any, Tracker | None]:
-        found = self._pylsl.resolve_byprop("type", lsl.GAZE_TYPE, 1, 1.0)
-        if self._wanted:
-            found = [info for info in found if info.source_id() == self._wanted]
-        if not found:
-            return None, None
-        found.sort(key=lambda info: info.source_id())
-        others = sorted({info.source_id() for info in found})
-        if len(others) > 1:
-            log.warning(
-                "several gaze streams, taking %s; name another with --tracker: %s", others[0], ", ".join(others)
-            )
-        for candidate in found:
+        try:
+            info = self._find()
+        except RuntimeError as error:
+            self._note("search", f"Looking for the tracker failed: {error}")
+            info = None
+        if info is None:
+            self._listeners.gaze(EMPTY, None)
+            return
+        name = info.source_id() or info.name()
+        try:
             # recover=False: a lost stream is said to be lost, where recovering would silently skip what it missed.
-            inlet = self._pylsl.StreamInlet(candidate, max_buflen=360, recover=False)
-            info = inlet.info(timeout=3.0)
-            try:
-                if inlet.channel_format == self._pylsl.cf_string:
-                    raise ValueError("The stream carries text.")
-                channels = lsl.map_channels(lsl.read_channels(info))
-            except ValueError as error:
-                if info.uid() not in self._refused:
-                    self._refused.add(info.uid())
-                    log.error("gaze stream %s cannot be used: %s", info.source_id(), error)
-                self._stop.wait(0.5)
-                continue
+            inlet = self._pylsl.StreamInlet(info, max_buflen=360, recover=False)
+            full = inlet.info(timeout=3.0)
             inlet.open_stream(timeout=3.0)
-            tracker = Tracker(
-                info.name(),
-                info.source_id(),
-                info.nominal_srate(),
-                lsl.read_children(info, "acquisition"),
-                lsl.read_display(info),
-                channels,
+            found = self._look(inlet, full)
+        except layout.Unusable as refusal:
+            self._refuse(name, str(refusal))
+            self._stop.wait(0.5)
+            return
+        except layout.Undecided:
+            self._refuse(
+                name,
+                "its metadata do not tell the unit of its gaze, and nobody has looked at the screen yet: look at it "
+                "for a second, or say --screen-unit normalized.",
             )
-            return inlet, tracker
-        return None, None
+            return
+        except (RuntimeError, TimeoutError) as error:
+            self._note("connecting", f"Tracker {name} went away while it was being connected: {error}")
+            self._stop.wait(0.2)
+            return
+        if found is None:
+            return
+        channels, tracker, blocks = found
+        if not self._admits(tracker):
+            self._stop.wait(0.5)
+            return
+        self._take(tracker)
+        over = threading.Event()
+        clock = threading.Thread(target=self._measure, args=(inlet, info, over), name="clock", daemon=True)
+        clock.start()
+        reason = "it is not read any more."
+        try:
+            for times, samples in blocks:
+                self._hand_on(channels, times, samples)
+            reason = self._read(inlet, channels)
+        except RuntimeError as error:  # pylsl.LostError is one
+            reason = f"{error or 'connection lost'}; it is looked for again."
+        finally:
+            over.set()
+            self._lose(reason)
 
-    def _read(self, inlet: Any, tracker: Tracker) -> None:
-        clock = self._pylsl.local_clock
+    def _find(self) -> Any:
+        """The one stream to read, as a short StreamInfo; None if there is none, or if it cannot be told which."""
+        found = self._pylsl.resolve_byprop("type", lsl.GAZE_TYPE, 1, 1.0)
+        if found and self._held is None:
+            # The first answer ends a search; others of its kind may be about to answer.
+            found = self._pylsl.resolve_byprop("type", lsl.GAZE_TYPE, len(found) + 1, 0.3)
+        streams = {info.uid(): info for info in found if not lsl.is_republished(info.source_id())}
+        if self._wanted:
+            streams = {uid: info for uid, info in streams.items() if info.source_id() == self._wanted}
+        by_id: dict[str, list[Any]] = {}
+        for info in streams.values():
+            by_id.setdefault(info.source_id() or info.uid(), []).append(info)
+        for name in [name for name, infos in by_id.items() if len(infos) > 1]:
+            self._refuse(name, _twins(name, by_id.pop(name)))
+        if self._held is not None and self._held[0] in by_id:
+            by_id = {self._held[0]: by_id[self._held[0]]}
+        if not by_id:
+            return None
+        first = min(by_id)
+        if len(by_id) > 1:
+            self._recurring(
+                "several",
+                0,
+                f"There are several gaze streams ({', '.join(sorted(by_id))}): {first} is taken; name another with "
+                "--tracker.",
+            )
+        return by_id[first][0]
+
+    def _look(
+        self, inlet: Any, info: Any
+    ) -> tuple[layout.ChannelMap, Tracker, list[tuple[Array, NDArray[Any]]]] | None:
+        """How the stream is to be read, what it is, and the samples it was found out with; None if none came.
+
+        Raises layout.Unusable, layout.Undecided, and what pylsl raises for a stream that is gone.
+        """
+        if inlet.channel_format == self._pylsl.cf_string:
+            raise layout.Unusable("it carries text, not numbers.")
+        described = lsl.read_channels(info)
+        display = lsl.read_display(info)
+        key = (
+            info.source_id(),
+            inlet.channel_format,
+            tuple(described),
+            tuple(sorted(display.items())),
+            self._screen_unit,
+        )
+        blocks: list[tuple[Array, NDArray[Any]]] = []
+        if key in self._known:
+            channels, rate = self._known[key]
+        else:
+            channels = layout.map_channels(
+                described,
+                display=display,
+                float32=inlet.channel_format == self._pylsl.cf_float32,
+                screen_unit=self._screen_unit,
+            )
+            began = self._clock()
+            buffer = np.empty((4096, inlet.channel_count), dtype=inlet.np_dtype)
+            while True:
+                if self._stop.wait(POLL_S):
+                    return None
+                _, times = inlet.pull_chunk(timeout=0.0, max_samples=len(buffer), dest_obj=buffer)
+                if len(times):
+                    blocks.append((np.array(times), buffer[: len(times)].copy()))
+                else:
+                    self._listeners.gaze(EMPTY, None)
+                waited = self._clock() - began
+                count = sum(len(times) for times, _ in blocks)
+                if count < LOOK_SAMPLES or waited < LOOK_S:
+                    if waited > SILENCE_S and not count:
+                        raise RuntimeError("it sends nothing.")
+                    if waited < UNDECIDED_S:
+                        continue
+                try:
+                    times, samples = (np.concatenate(part) for part in zip(*blocks, strict=True))
+                    self._check_clock(times, lsl.time_correction(inlet, 2.0)[0])
+                    channels = channels.settle(times, samples)
+                    break
+                except layout.Undecided:
+                    if waited > UNDECIDED_S:
+                        raise
+                    # Only what is still coming can decide.
+                    blocks = blocks[-100:]
+            rate = rate_of(times) or info.nominal_srate()
+            self._known[key] = channels, rate
+        tracker = Tracker(
+            info.name(),
+            info.source_id() or info.name(),
+            rate,
+            lsl.read_children(info, "acquisition"),
+            display,
+            channels.present,
+            info.nominal_srate(),
+            channels.raw_labels,
+            channels.raw_units,
+            channels.remarks,
+            described=[(c.label, c.type, c.unit, c.eye) for c in described],
+        )
+        return channels, tracker, blocks
+
+    def _check_clock(self, times: Array, correction: float) -> None:
+        finite = times[np.isfinite(times)]
+        if not len(finite):
+            raise layout.Unusable("its samples have no times: its program must stamp them with lsl_local_clock.")
+        away = float(np.median(finite)) + correction - self._clock()
+        if not -UNDECIDED_S - OTHER_CLOCK_S < away < OTHER_CLOCK_S:
+            raise layout.Unusable(
+                f"its samples carry the time of another clock ({away:+.1f} s from now): its program must stamp them "
+                "with lsl_local_clock."
+            )
+
+    def _hand_on(self, channels: layout.ChannelMap, times: Array, samples: NDArray[Any]) -> None:
+        self._deliver(channels.standard(times, samples), channels.beside(times, samples))
+
+    def _read(self, inlet: Any, channels: layout.ChannelMap) -> str:
+        """Read until the stream ends; returns why it did."""
         buffer = np.empty((4096, inlet.channel_count), dtype=inlet.np_dtype)
-        self._last_sample = clock()
-        empty = np.empty((0, 1 + len(GAZE_CHANNELS)))
         while not self._stop.wait(POLL_S):
             while True:
                 _, times = inlet.pull_chunk(timeout=0.0, max_samples=len(buffer), dest_obj=buffer)
                 n = len(times)
                 if n:
-                    self._last_sample = clock()
-                    self._on_gaze(tracker.channels.standard(np.array(times), buffer[:n]))
+                    self._hand_on(channels, np.array(times), buffer[:n])
                 if n < len(buffer):
                     break
             if not n:
-                self._on_gaze(empty)
-                if clock() - self._last_sample > SILENCE_S:
-                    log.warning("tracker %s sends nothing; looking for it again", tracker.source_id)
-                    return
+                self._deliver(EMPTY)
+                if self._clock() - self._last_sample > SILENCE_S:
+                    return "it sends nothing; it is looked for again."
+        return "the agent is being stopped."
 
-    def _measure(self, inlet: Any, over: threading.Event) -> None:
+    def _measure(self, inlet: Any, short: Any, over: threading.Event) -> None:
         """The clock correction every few seconds, in a thread of its own because the first estimate blocks."""
+        looked = -np.inf
         while not (over.is_set() or self._stop.is_set()):
             try:
-                correction, uncertainty, remote = lsl.time_correction(inlet, 2.0)
+                self._measured(*lsl.time_correction(inlet, 2.0))
             except TimeoutError:
                 continue
             except RuntimeError:
                 return
-            self.correction = correction
-            self._on_clock(np.array([[self._pylsl.local_clock(), correction, uncertainty, remote]]))
+            if short.source_id() and self._clock() - looked >= TWINS_EVERY_S:
+                looked = self._clock()
+                twins = self._pylsl.resolve_byprop("source_id", short.source_id(), 2, 0.5)
+                if len({info.uid() for info in twins}) > 1:
+                    self._recurring(
+                        "twins",
+                        0,
+                        f"A second stream calls itself {short.source_id()}: the first one is still read and nothing of "
+                        "the other is mixed in; stop the other program.",
+                        shown_s=TWINS_EVERY_S + CLOCK_EVERY_S,
+                    )
             over.wait(CLOCK_EVERY_S)
+
+
+def _twins(name: str, infos: list[Any]) -> str:
+    hosts = ", ".join(sorted(f"{info.name()} on {info.hostname()}" for info in infos))
+    return f"{len(infos)} streams call themselves so ({hosts}), and it cannot be told which is meant: stop all but one."

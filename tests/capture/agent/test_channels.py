@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.agent.lsl import configuration, map_channels, standard_channels
+from capture.agent.lsl import configuration, standard_channels
+from capture.agent.sources.layout import map_channels
 from capture.frames import GAZE_CHANNELS
 from tests.capture.agent.harness import ROOT
 
