@@ -1,14 +1,14 @@
 """`gazeroom-agent`: the program of a reading station.
 
+``pair``      pair this station with a site, once, by a code from the site's Stations page
 ``run``       record the tracker's gaze for the reading room and take it to the server
 ``simulate``  be a simulated eye tracker with a simulated reader
 ``doctor``    say what this station lacks
-``key``       show this station's key (made on first use)
 
 Everything it needs is in `gazeroom[agent]`: no Django, no torch. To set up a station: install it, start the tracker's
-LSL program, give it the site's station key (``run/agent-key`` in the site's data folder) with ``--key-file``, then keep
-``gazeroom-agent run --allow-origin https://the.site`` running. The way of a sample: tracker → LSL → this agent's spool
-(`spool`) → the server (`upload`), with the reading room's page in command (`pagesocket`).
+LSL program, ``gazeroom-agent pair https://the.site CODE``, then keep ``gazeroom-agent run`` running. The way of a
+sample: tracker → LSL → this agent's spool (`spool`) → the server (`upload`), with the reading room's page in command
+(`pagesocket`).
 """
 
 from __future__ import annotations
@@ -17,47 +17,21 @@ import argparse
 import asyncio
 import logging
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from capture.agent import lsl
+from capture.agent import lsl, pairing
+from capture.agent.terminal import Terminal, TerminalHandler
 
 DEFAULT_PORT = 8765
-KEY_VARIABLE = "GAZEROOM_STATION_KEY"
 SPOOL_VARIABLE = "GAZEROOM_SPOOL"
-
-
-def config_folder() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "gazeroom"
 
 
 def default_spool() -> Path:
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return Path(os.environ.get(SPOOL_VARIABLE) or data / "gazeroom" / "spool")
-
-
-def station_key(path: Path | None) -> str:
-    """The station's key: the content of `path` (made, mode 0600, if there is none).
-
-    Without `path` it is $GAZEROOM_STATION_KEY, or the content of the station's own key file.
-    """
-    if path is None and os.environ.get(KEY_VARIABLE):
-        return os.environ[KEY_VARIABLE].strip()
-    path = path or config_folder() / "station.key"
-    try:
-        key = path.read_text().strip()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        key = secrets.token_urlsafe(32)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "w") as file:
-            file.write(key + "\n")
-    if not key:
-        raise ValueError(f"The key file {path} is empty: delete it, a new key is made then.")
-    return key
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,15 +41,23 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--verbose", action="store_true", help="log everything")
     commands = root.add_subparsers(dest="command", required=True)
 
+    pair = commands.add_parser("pair", help="pair this station with a site, once, by a code")
+    pair.add_argument("server", help="address of the site as readers use it, such as https://reading.example")
+    pair.add_argument("code", help="as the site's Stations page shows it, such as K7M2Q-XR4TB")
+    pair.add_argument("--spool", type=Path, default=default_spool(), help="folder beside which the pairing is kept")
+
     run = commands.add_parser("run", help="record gaze for the reading room and take it to the server")
     run.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"of the page socket (default {DEFAULT_PORT})")
     run.add_argument(
-        "--allow-origin", action="append", required=True, metavar="ORIGIN", help="of the site's pages; may be repeated"
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="of pages that may connect, besides those of the site it is paired with; may be repeated",
     )
     run.add_argument(
         "--spool", type=Path, default=default_spool(), help=f"folder (default ${SPOOL_VARIABLE} or %(default)s)"
     )
-    run.add_argument("--key-file", type=Path, help=f"with the station's key (default: ${KEY_VARIABLE} or its own file)")
     run.add_argument("--tracker", metavar="SOURCE_ID", help="which gaze stream, where there are several")
     run.add_argument(
         "--abandoned-after",
@@ -94,15 +76,16 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--spool", type=Path, default=default_spool())
     doctor.add_argument("--lsl-session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
 
-    key = commands.add_parser("key", help="show this station's key")
-    key.add_argument("--key-file", type=Path)
     return root
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     level = logging.DEBUG if arguments.verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    terminal = Terminal()
+    # Below a live line, the log goes the same way as what is said; a service keeps the two apart.
+    handlers = [TerminalHandler(terminal)] if terminal.live and arguments.command == "run" else None
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=handlers)
     logging.getLogger("websockets").setLevel(logging.WARNING)
     try:
         if arguments.command == "simulate":
@@ -114,16 +97,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             findings = doctor.examine(session=arguments.lsl_session, spool=arguments.spool, server=arguments.server)
             return doctor.report(findings)
-        if arguments.command == "key":
-            sys.stdout.write(station_key(arguments.key_file) + "\n")
-            return 0
-        return asyncio.run(_run(arguments))
+        if arguments.command == "pair":
+            return _pair(arguments, terminal)
+        return asyncio.run(_run(arguments, terminal))
     except (lsl.LslMissing, ValueError, RuntimeError) as error:
         sys.stderr.write(f"gazeroom-agent: {error}\n")
         return 1
 
 
-async def _run(arguments: argparse.Namespace) -> int:
+def _pair(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    path = pairing.file_beside(arguments.spool)
+    paired = pairing.pair(arguments.server, arguments.code)
+    pairing.save(paired, path)
+    terminal.say(f"Paired: this is {paired.name} of {paired.server}. What ties it to the site is in {path}.")
+    terminal.say("Start the agent now, or restart it if it is running: gazeroom-agent run")
+    return 0
+
+
+async def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    paired = pairing.load(pairing.file_beside(arguments.spool))
     lsl.load(arguments.lsl_session)
     from capture.agent.station import Agent
 
@@ -131,10 +123,11 @@ async def _run(arguments: argparse.Namespace) -> int:
         agent = Agent(
             spool=arguments.spool,
             port=arguments.port,
-            key=station_key(arguments.key_file),
+            pairing=paired,
             origins=arguments.allow_origin,
             tracker=arguments.tracker,
             abandoned_s=arguments.abandoned_after,
+            terminal=terminal,
         )
     except OSError as error:
         raise RuntimeError(f"The spool {arguments.spool} cannot be used ({error.strerror}): name another.") from error

@@ -4,6 +4,19 @@ A page must come from an allowed origin (checked at the handshake) and open with
 may exchange clocks, tell what is on the screen, collect samples for a calibration, and start and stop the recording.
 Several pages may be connected (the reading room and its clock worker); one recording runs at a time.
 
+A page does not know at which station it sits. It may ask once, before its hello: `identify` is answered without a key,
+with the station's number and nothing else. The page takes the number to the server, which tells the key to a signed-in
+reader of the site (`capture.services.stations.enter`). What that gives away, and to whom:
+
+- A web page of another origin is refused at the handshake, before it can ask. A browser does not let a page forge its
+  Origin.
+- Another program on this computer can forge it, and learns the number, which also stands on every page of the site that
+  is opened here. It opens nothing: the server wants a session besides.
+- A connection that has not said hello is closed after ten seconds, and no more than `STRANGERS` of them are kept, so
+  that asking costs this computer nothing. The key has 256 random bits: guessing it needs no limit.
+- A reader who was told the key can use it on this computer only (the socket listens on 127.0.0.1), to see what gaze
+  arrives while a page is open. Recording takes more: a token that the server minted for that read at this station.
+
 `clock` is answered on the spot: t1 is read before the message is even parsed, t2 last of all.
 """
 
@@ -24,6 +37,8 @@ from websockets.exceptions import ConnectionClosed
 log = logging.getLogger(__name__)
 
 HELLO_PATIENCE_S = 10.0
+#: Connections that have not said hello yet.
+STRANGERS = 16
 COLLECT_LIMIT_S = 30.0
 #: Largest message a page may send, bytes.
 MAX_MESSAGE = 65536
@@ -36,6 +51,8 @@ class Refusal(Exception):  # noqa: N818 - an answer to the page, not a fault
 class Station(Protocol):
     """What the socket needs from the agent. Methods raise Refusal."""
 
+    @property
+    def number(self) -> str: ...
     def clock(self) -> float: ...
     def welcome(self) -> dict[str, Any]: ...
     def status(self) -> dict[str, Any]: ...
@@ -62,11 +79,12 @@ class PageSocket:
         on_pages: Callable[[int], None] = lambda n: None,
     ) -> None:
         if not key:
-            raise ValueError("The station needs a key that pages must know: see `gazeroom-agent key`.")
+            raise ValueError("The station needs a key that pages must know: pair it with `gazeroom-agent pair`.")
         self._station, self._port, self._key = station, port, key.encode()
         self._origins = [origin.rstrip("/") for origin in origins]
         self._on_pages = on_pages
         self._pages: set[ServerConnection] = set()
+        self._strangers = 0
         self._server: Server | None = None
 
     @property
@@ -104,17 +122,32 @@ class PageSocket:
             except (ConnectionClosed, TimeoutError):
                 continue
 
-    async def _serve(self, page: ServerConnection) -> None:
+    async def _first(self, page: ServerConnection) -> dict[str, Any] | None:
+        """The page's hello, after it has asked whom it speaks to if it did not know; None when the page was closed."""
+        if self._strangers >= STRANGERS:
+            await page.close(1013, "Too many pages are coming at once: try again.")
+            return None
+        self._strangers += 1
         try:
             async with asyncio.timeout(HELLO_PATIENCE_S):
-                hello = _message(await page.recv())
+                first = _message(await page.recv())
+                if first["op"] == "identify":
+                    await page.send(json.dumps({"op": "station", "station": self._station.number}))
+                    first = _message(await page.recv())
+                return first
         except TimeoutError:
             await page.close(4408, "No hello came.")
-            return
         except ConnectionClosed:
-            return
+            pass
         except Refusal as refusal:
             await page.close(1003, str(refusal))
+        finally:
+            self._strangers -= 1
+        return None
+
+    async def _serve(self, page: ServerConnection) -> None:
+        hello = await self._first(page)
+        if hello is None:
             return
         key = hello.get("key")
         if hello["op"] != "hello" or not isinstance(key, str) or not hmac.compare_digest(key.encode(), self._key):

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from capture.agent import lsl
 from capture.agent.outlet import Outlet
 from capture.agent.pagesocket import PageSocket, Refusal
+from capture.agent.pairing import Pairing, Presence
 from capture.agent.sources.base import Array, Listeners, Note, Source, Tracker
 from capture.agent.sources.lsl import LslSource
 from capture.agent.spool import Recorder, Spool, SpoolError
+from capture.agent.terminal import Terminal, status_line
 from capture.agent.upload import Uploader
 from capture.frames import GAZE_CHANNELS
+from capture.tokens import fingerprint, was_minted
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +61,13 @@ class Agent:
         *,
         spool: Path,
         port: int,
-        key: str,
-        origins: Sequence[str],
+        pairing: Pairing,
+        origins: Sequence[str] = (),
         tracker: str | None = None,
         source: Callable[[Listeners], Source] | None = None,
         republish: bool = True,
         abandoned_s: float = ABANDONED_S,
+        terminal: Terminal | None = None,
     ) -> None:
         self._pylsl = lsl.load()
         self.clock = self._pylsl.local_clock
@@ -72,8 +76,14 @@ class Agent:
         listeners = Listeners(self._on_gaze, self._recorder.clock, self._on_note, self._on_tracker)
         self._source = source(listeners) if source else LslSource(listeners, tracker)
         self._outlet = Outlet() if republish else None
-        self._uploader = Uploader()
-        self._socket = PageSocket(self, port=port, key=key, origins=origins, on_pages=self._on_pages)
+        self._pairing = pairing
+        self._fingerprint = fingerprint(pairing.credential)
+        self._presence = Presence(pairing, self._describe)
+        self._terminal = terminal or Terminal()
+        self._uploader = Uploader(pairing.credential)
+        self._socket = PageSocket(
+            self, port=port, key=pairing.key, origins=[*pairing.origins, *origins], on_pages=self._on_pages
+        )
         self._collectors: list[_Collector] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._busy = asyncio.Lock()
@@ -93,7 +103,10 @@ class Agent:
         sys.setswitchinterval(0.001)
         await self._socket.start()
         self._source.start()
+        say = self._terminal.say
+        say(f"This is {self._pairing.name} of {self._pairing.server}.")
         say(f"Listening for the reading room on ws://127.0.0.1:{self._socket.port}")
+        self._presence.start()
         for epoch in await asyncio.to_thread(self._spool.pending):
             log.info("recording %s waits in the spool: %d frames", epoch.recording, epoch.files[1].frames)
             self._uploader.submit(epoch)
@@ -105,6 +118,7 @@ class Agent:
                 except TimeoutError:
                     await self._tick()
         finally:
+            self._presence.stop()
             await self._close()
 
     async def _close(self) -> None:
@@ -112,7 +126,7 @@ class Agent:
         if self._recorder.epoch is not None:
             try:
                 await asyncio.to_thread(self._recorder.stop, 0.1)
-                say("○ Recording ended: the agent is being stopped.")
+                self._terminal.say("○ Recording ended: the agent is being stopped.")
             except SpoolError as error:
                 log.error("%s", error)
         self._source.stop(wait_s=0)
@@ -122,15 +136,19 @@ class Agent:
         await asyncio.to_thread(self._source.stop)
         await asyncio.to_thread(self._recorder.close)
         self._spool.close()
+        self._terminal.end()
 
     async def _tick(self) -> None:
-        await self._socket.push(self.status())
+        status = self.status()
+        await self._socket.push(status)
+        line = status_line(self.welcome(), status, server=self._server_state())
+        self._terminal.show(line, alarm=bool(status["recording"]))
         if self._stimulus is not None:
             # For those who began to listen after it was first said.
             self._publish(self._stimulus)
         alone = self._alone_since
         if self._recorder.epoch is not None and alone and time.monotonic() - alone > self._abandoned_s:
-            say("○ Recording ended: no page has been connected for a while.")
+            self._terminal.say("○ Recording ended: no page has been connected for a while.")
             try:
                 await self.stop()
             except Refusal as refusal:
@@ -168,6 +186,35 @@ class Agent:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._uploader.wake)
 
+    # ── this station and its site ─────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def number(self) -> str:
+        """What a page may know before its hello."""
+        return self._pairing.station
+
+    def _describe(self) -> dict[str, Any]:
+        told = self.welcome()
+        return {"tracker": told["tracker"], "display": told["display"]}
+
+    def _server_state(self) -> str:
+        presence = self._presence
+        if presence.refused:
+            return presence.refused
+        return {None: "asking the server", True: "server reached", False: "server away"}[presence.reached]
+
+    def _refuse_stranger(self, recording: str, token: str, socket: str) -> None:
+        """Nothing is recorded without the server's word for this read at this station, nor for any other server."""
+        if self._presence.refused:
+            raise Refusal(self._presence.refused)
+        if not self._pairing.sends_to(socket):
+            raise Refusal(f"{socket} is not of {self._pairing.server}, the site this station is paired with.")
+        if not was_minted(token, self._fingerprint, recording):
+            raise Refusal(
+                f"This token was not made for recording {recording} at this station: load the page again, "
+                "or pair the station again if that does not help."
+            )
+
     # ── what pages ask for ────────────────────────────────────────────────────────────────────────────────────────────
 
     def welcome(self) -> dict[str, Any]:
@@ -194,7 +241,10 @@ class Agent:
             "tracker": self._source.flowing,
             "pending_frames": self._uploader.pending_frames,
             "uploaded": self._uploader.uploaded,
-            "problem": self._recorder.fault or self._source.problem or (refused[0] if refused else None),
+            "problem": self._presence.refused
+            or self._recorder.fault
+            or self._source.problem
+            or (refused[0] if refused else None),
         }
 
     def stimulus(self, stimulus: dict[str, Any]) -> None:
@@ -234,6 +284,7 @@ class Agent:
         return answer
 
     async def start(self, recording: str, token: str, socket: str) -> dict[str, Any]:
+        self._refuse_stranger(recording, token, socket)
         async with self._busy:
             epoch = self._recorder.epoch
             if epoch is not None and epoch.recording == recording:
@@ -252,7 +303,7 @@ class Agent:
                 raise Refusal(str(error)) from None
             self._uploader.renew(recording, token, socket)
             self._uploader.submit(epoch)
-        say(f"● RECORDING GAZE: {recording}")
+        self._terminal.say(f"● RECORDING GAZE: {recording}")
         await self._socket.push(self.status())
         return {"recording": recording, "epoch": str(epoch.epoch)}
 
@@ -263,7 +314,9 @@ class Agent:
             except SpoolError as error:
                 raise Refusal(str(error)) from None
             self._source.release()
-        say(f"○ Recording ended: {summary.recording}, {summary.samples} samples, {len(summary.gaps)} gaps.")
+        self._terminal.say(
+            f"○ Recording ended: {summary.recording}, {summary.samples} samples, {len(summary.gaps)} gaps."
+        )
         await self._socket.push(self.status())
         return summary.to_dict()
 
@@ -272,9 +325,3 @@ class Agent:
         if not pages and self._stimulus is not None:
             self._stimulus = None
             self._publish({"kind": "blank"})
-
-
-def say(line: str) -> None:
-    """To the person in front of the terminal."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()

@@ -83,9 +83,13 @@ class Delivery:
 
 
 class Uploader:
-    """Delivers epochs, each in a task of its own. All methods belong to the event loop's thread."""
+    """Delivers epochs, each in a task of its own. All methods belong to the event loop's thread.
 
-    def __init__(self) -> None:
+    `credential` proves to the server which station delivers: a token alone is good at the station it was made for.
+    """
+
+    def __init__(self, credential: str = "") -> None:
+        self._credential = credential
         self._tasks: dict[asyncio.Task[None], Delivery] = {}
         self._last: Delivery | None = None
 
@@ -185,7 +189,7 @@ class Uploader:
         try:
             client = connect(
                 epoch.socket,
-                additional_headers={"Authorization": f"Bearer {epoch.token}"},
+                additional_headers={"Authorization": f"Bearer {epoch.token}", "Gazeroom-Station": self._credential},
                 compression=None,
                 open_timeout=10,
                 ping_interval=20,

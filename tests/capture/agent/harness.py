@@ -25,12 +25,22 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from capture.agent import pairing
+from capture.agent.pairing import Pairing
 from capture.frames import GAZE_CHANNELS, decode, read_frames
+from capture.tokens import fingerprint, mint
 
 ROOT = Path(__file__).resolve().parents[3]
 ORIGIN = "http://reading.room:8000"
 KEY = "the-station-key"
+CREDENTIAL = "the-station-credential"
+NUMBER = "9b1d8a52-0000-4000-8000-000000000001"
 FRAME_NUMBER = 1 + GAZE_CHANNELS.index("FrameNumber")
+
+
+def token_for(recording: str) -> str:
+    """A token as the station's server mints it."""
+    return mint(fingerprint(CREDENTIAL), recording)
 
 
 def free_port() -> int:
@@ -46,7 +56,10 @@ class Station:
         self.folder, self.spool, self.truth = folder, folder / "spool", folder / "truth.jsonl"
         self.port = free_port()
         self.session = f"test-{uuid4().hex[:12]}"
-        self._environment = {**os.environ, "GAZEROOM_LSL_SESSION": self.session, "GAZEROOM_STATION_KEY": KEY}
+        self._environment = {**os.environ, "GAZEROOM_LSL_SESSION": self.session}
+        # No site answers there: what the agent does for pages and recordings does not wait for one.
+        paired = Pairing("http://127.0.0.1:9", (ORIGIN,), NUMBER, "the station", CREDENTIAL, KEY)
+        pairing.save(paired, pairing.file_beside(self.spool))
         self._processes: list[subprocess.Popen[bytes]] = []
         self.log = folder / "agent.log"
 
@@ -83,8 +96,6 @@ class Station:
             "run",
             "--port",
             str(self.port),
-            "--allow-origin",
-            ORIGIN,
             "--spool",
             str(self.spool),
             *arguments,
@@ -140,8 +151,10 @@ class Page:
         await self.say(op, **content)
         return await self.heard(answer, "error")
 
-    async def start(self, ingest: str, recording: str | None = None, token: str = "token") -> dict[str, Any]:
-        started = await self.ask("start", "started", recording=recording or str(uuid4()), token=token, socket=ingest)
+    async def start(self, ingest: str, recording: str | None = None, token: str | None = None) -> dict[str, Any]:
+        recording = recording or str(uuid4())
+        token = token or token_for(recording)
+        started = await self.ask("start", "started", recording=recording, token=token, socket=ingest)
         assert started["op"] == "started", started
         return started
 
@@ -169,7 +182,7 @@ class Ingest:
         self.connections = 0
         self.duplicates = 0
         self.rewinds = 0
-        self.token = "token"
+        self.token = "token"  # accepted besides those the station's server would mint
         self.error: str | None = None  # the answer to begin, instead of resume
         self.withhold_seal = False
         self.forgets: list[int] = []  # sequences of gaze frames that vanish on arrival, once each
@@ -196,7 +209,8 @@ class Ingest:
 
     def _admit(self, connection: ServerConnection, request: Any) -> Any:
         self.connections += 1
-        if request.headers.get("Authorization") != f"Bearer {self.token}":
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token != self.token and "." not in token:
             return connection.respond(HTTPStatus.UNAUTHORIZED, "no\n")
         return None
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capture.agent import pairing
 from capture.agent.lsl import configuration, standard_channels
+from capture.agent.pairing import Pairing
 from capture.agent.sources.layout import map_channels
 from capture.frames import GAZE_CHANNELS
 from tests.capture.agent.harness import ROOT
@@ -83,11 +86,12 @@ def test_the_agent_imports_neither_django_nor_torch_nor_the_heavy_libraries() ->
     assert int(count) >= 9
 
 
-def test_a_missing_liblsl_is_one_sentence_with_the_remedy() -> None:
+def test_a_missing_liblsl_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
+    pairing.save(Pairing("http://127.0.0.1:9", (), "", "the station", "credential", "key"), tmp_path / "station.json")
     code = (
         "import sys; sys.modules['pylsl'] = None\n"
         "from capture.agent.main import main\n"
-        "sys.exit(main(['run', '--allow-origin', 'http://x']))"
+        f"sys.exit(main(['run', '--spool', {str(tmp_path / 'spool')!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import stat
 import time
-from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -14,11 +12,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from capture.agent.main import station_key
 from capture.agent.sources.simulator import Bias
 from capture.frames import GAZE_CHANNELS, read_frames
 from capture.gaze.simulate.samples import Geometry
-from tests.capture.agent.harness import FRAME_NUMBER, Ingest, Page, Station, eventually, spooled
+from tests.capture.agent.harness import FRAME_NUMBER, Ingest, Page, Station, eventually, spooled, token_for
 
 NOWHERE = "ws://127.0.0.1:9/ws/ingest/"
 GEOMETRY = Geometry()
@@ -203,8 +200,9 @@ async def test_pages_are_held_to_their_manners(station: Station) -> None:
     # Nothing is there yet.
     assert without.welcome["tracker"]["found"] is False
     assert (await without.heard("status"))["tracker"] is False
+    recording = str(uuid4())
     for op, content in (
-        ("start", {"recording": str(uuid4()), "token": "t", "socket": NOWHERE}),
+        ("start", {"recording": recording, "token": token_for(recording), "socket": NOWHERE}),
         ("collect", {"seconds": 1}),
     ):
         answer = await without.ask(op, "started", **content)
@@ -246,7 +244,7 @@ async def test_pages_are_held_to_their_manners(station: Station) -> None:
         assert (xy == [None, None]) is not valid
 
     # Questions that cannot be answered get one sentence each, and the page stays.
-    good = {"recording": str(uuid4()), "token": "t", "socket": NOWHERE}
+    good = {"recording": recording, "token": token_for(recording), "socket": NOWHERE}
     for op, content, sentence in (
         ("collect", {"seconds": 1e9}, "seconds must be above 0 and at most 30, got 1000000000.0."),
         ("stimulus", {"x": 1}, "A stimulus needs a kind: target, viewport or blank."),
@@ -264,7 +262,8 @@ async def test_pages_are_held_to_their_manners(station: Station) -> None:
     # One recording at a time; the same one again is the same one.
     started = await page.start(NOWHERE, good["recording"])
     assert (await worker.start(NOWHERE, good["recording"]))["epoch"] == started["epoch"]
-    other = await worker.ask("start", "started", **{**good, "recording": str(uuid4())})
+    second = str(uuid4())
+    other = await worker.ask("start", "started", **{**good, "recording": second, "token": token_for(second)})
     assert other["sentence"] == f"This station is recording {good['recording']}: end that read first."
     while (status := await worker.heard("status"))["pending_frames"] == 0:
         pass
@@ -274,7 +273,7 @@ async def test_pages_are_held_to_their_manners(station: Station) -> None:
     assert frames[0].channels == 30
 
     # A second agent on the same spool or port is told so.
-    arguments = ["run", "--allow-origin", "http://x", "--port", str(station.port), "--spool"]
+    arguments = ["run", "--port", str(station.port), "--spool"]
     same = await asyncio.to_thread(station.run, *arguments, str(station.spool))
     assert same.returncode == 1 and "Another agent uses the spool" in same.stderr
     port = await asyncio.to_thread(station.run, *arguments, str(station.folder / "other"))
@@ -297,14 +296,3 @@ def test_the_doctor_finds_a_tracker_its_clock_and_its_display(station: Station) 
     assert lines["tracker"].startswith("ok") and "30 of 30 channels" in lines["tracker"]
     assert lines["clock"].startswith("ok")
     assert lines["display"].startswith("ok") and "1920x1200 px, 518.0x324.0 mm at 650.0 mm" in lines["display"]
-
-
-def test_the_station_key_is_made_once_and_kept_to_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GAZEROOM_STATION_KEY", raising=False)
-    path = tmp_path / "deep" / "station.key"
-    key = station_key(path)
-    assert len(key) >= 40 and station_key(path) == key
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    monkeypatch.setenv("GAZEROOM_STATION_KEY", "from the environment")
-    assert station_key(None) == "from the environment"
-    assert station_key(path) == key
