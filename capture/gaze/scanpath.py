@@ -25,16 +25,20 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_compile: Any = None
 try:
-    import numba
+    from numba import njit
+
+    _compile = njit(cache=True, nogil=True, error_model="numpy")
 except ImportError:
-    numba = None
+    pass
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _compiled(loop: F) -> F:
-    return loop if numba is None else numba.njit(cache=True, nogil=True, error_model="numpy")(loop)
+    out: F = loop if _compile is None else _compile(loop)
+    return out
 
 
 Floats = NDArray[np.float64]
