@@ -2,6 +2,7 @@
 
 from .calibration import Calibration
 from .gap import Gap
+from .imported import ImportedGaze
 from .recording import Recording, RecordingToken
 from .segment import Segment
 from .station import Pairing, PairingCode, Revocation, Station
@@ -11,6 +12,7 @@ __all__ = [
     "Calibration",
     "Gap",
     "GazeTrack",
+    "ImportedGaze",
     "Pairing",
     "PairingCode",
     "Recording",

@@ -8,14 +8,14 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from study.models import InsertOnly, Read, UuidModel
+from study.models import Case, InsertOnly, Read, Study, UuidModel
 
 from .calibration import Calibration
 from .station import Station
 
 
 class Recording(UuidModel):
-    """The gaze of one read: everything the agent and the page stored while it was open.
+    """The gaze of one read: everything the agent and the page stored while it was open. Or one that was imported.
 
     waiting (no sample yet) -> recording -> sealed (every epoch's hash verified) -> processed | failed. A recording that
     gets another epoch goes back to recording. Only `capture.services` changes it.
@@ -24,6 +24,7 @@ class Recording(UuidModel):
     class Kind(models.TextChoices):
         READ = "read", "Read"
         CALIBRATION = "calibration", "Calibration"
+        IMPORTED = "imported", "Imported"
 
     class State(models.TextChoices):
         WAITING = "waiting", "Waiting"
@@ -62,12 +63,28 @@ class Recording(UuidModel):
                 condition=~Q(state="sealed") | Q(sealed_at__isnull=False), name="sealed_recording_has_time"
             ),
             models.CheckConstraint(
-                condition=Q(kind="calibration") | Q(read__isnull=False), name="recording_of_a_read_has_one"
+                condition=Q(kind="calibration")
+                | Q(kind="imported", read__isnull=True)
+                | Q(kind="read", read__isnull=False),
+                name="recording_of_a_read_has_one",
             ),
         ]
 
     def __str__(self) -> str:
         return f"Recording {str(self.pk)[:8]} ({self.state})"
+
+    @property
+    def study(self) -> Study:
+        """The study it was made in, or imported into."""
+        return self.imported.study if self.read is None else self.read.assignment.enrolment.study
+
+    @property
+    def case(self) -> Case:
+        return self.imported.image.case if self.read is None else self.read.assignment.case
+
+    @property
+    def reader_code(self) -> str:
+        return self.imported.reader_code if self.read is None else self.read.assignment.enrolment.reader_code
 
     @property
     def folder(self) -> Path:

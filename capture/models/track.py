@@ -24,7 +24,7 @@ class GazeTrack(InsertOnly):
     code_version = models.CharField(max_length=64)
     samples = models.PositiveBigIntegerField()
     data_loss = models.FloatField()
-    clock_bound_ms = models.FloatField()
+    clock_bound_ms = models.FloatField(null=True, help_text="Null for gaze that came mapped into the image.")
     fixations = models.PositiveIntegerField()
     quality = models.JSONField(default=dict)
 
