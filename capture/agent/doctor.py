@@ -1,22 +1,38 @@
-"""`gazeroom-agent doctor`: what a station needs, one line each, with the remedy where something is missing."""
+"""`gazeroom-agent doctor`: what a station needs, one line each, with the remedy where something is missing.
+
+The tracker is examined through the very source that `gazeroom-agent run` would read with the same options.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import shutil
+import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capture.agent import lsl
-from capture.agent.sources import layout
+import numpy as np
+
+from capture.agent import lsl, pairing
+from capture.agent.sources import choose
+from capture.agent.sources.base import RATE_TOLERANCE, Array, Listeners, Note, Source, Tracker
+from capture.frames import GAZE_CHANNELS
 
 ENOUGH_BYTES = 2 * 2**30
+#: A tracker is waited for so long, and then looked at for so long.
+WAIT_S = 8.0
+LOOK_S = 1.5
+NOTHING = "no gaze arrives: switch the tracker and its LSL program on."
 
 
 @dataclass(frozen=True)
@@ -31,62 +47,218 @@ class Finding:
         return f"{'ok  ' if self.ok else 'FAIL'} {self.name:<8} {self.text}"
 
 
-def examine(*, session: str | None, spool: Path, server: str | None) -> Iterator[Finding]:
-    """Yield the findings as they are made; what cannot be examined for want of liblsl is left out."""
+def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
+    """Yield the findings as they are made; what cannot be examined for want of liblsl is left out.
+
+    `arguments` are those of `choose.add_arguments` with `lsl_session`, `spool` and `server`.
+    """
     pylsl: Any = None
     try:
-        pylsl = lsl.load(session)
+        pylsl = lsl.load(arguments.lsl_session)
     except (lsl.LslMissing, ValueError) as error:
         yield Finding("liblsl", False, str(error))
     else:
         version = pylsl.library_version()
         yield Finding("liblsl", True, f"{version // 100}.{version % 100}, this machine only")
     if pylsl is not None:
-        yield from _tracker(pylsl)
-    yield _disk(spool)
-    yield _server(server)
+        streams = list(_streams(pylsl)) if arguments.source == "lsl" else []
+        yield from streams
+        if arguments.source == "lsl" and not streams:
+            yield Finding("tracker", False, NOTHING)
+        else:
+            yield from _tracker(arguments, pylsl.local_clock)
+    yield _disk(arguments.spool)
+    paired = _paired(arguments.spool)
+    yield paired[0]
+    yield _server(arguments.server or paired[1])
 
 
-def _tracker(pylsl: Any) -> Iterator[Finding]:
-    found = pylsl.resolve_byprop("type", lsl.GAZE_TYPE, 1, 2.0)
-    if not found:
-        yield Finding("tracker", False, "no Gaze stream in this session: switch the tracker and its LSL program on.")
+def _streams(pylsl: Any) -> Iterator[Finding]:
+    """All gaze streams that can be seen, and whether two of them go by one name."""
+    first = pylsl.resolve_byprop("type", lsl.GAZE_TYPE, 1, 2.0)
+    found = pylsl.resolve_byprop("type", lsl.GAZE_TYPE, len(first) + 1, 0.5) if first else []
+    infos = {info.uid(): info for info in [*first, *found] if not lsl.is_republished(info.source_id())}
+    if not infos:
         return
-    inlet = pylsl.StreamInlet(sorted(found, key=lambda info: info.source_id())[0], recover=False)
+    names = Counter(info.source_id() or info.name() for info in infos.values())
+    twins = sorted(name for name, count in names.items() if count > 1)
+    told = f"{len(infos)} of gaze: {', '.join(sorted(names))}"
+    if twins:
+        hosts = sorted({info.hostname() for info in infos.values() if info.source_id() in twins})
+        told += f"; {', '.join(twins)} is there more than once ({', '.join(hosts)}): stop all but one."
+    elif len(names) > 1:
+        told += f"; {min(names)} is taken, name another with --tracker"
+    yield Finding("streams", not twins, told)
+
+
+class _Look:
+    """What a source says within a short time."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Array] = []
+        self.notes: list[Note] = []
+        self.clocked: list[Array] = []
+        self.ages: list[float] = []
+        self.clock: Callable[[], float] = time.monotonic
+        self.mutex = threading.Lock()
+
+    def gaze(self, samples: Array, raw: Array | None) -> None:
+        if len(samples):
+            with self.mutex:
+                self.blocks.append(samples)
+                self.ages.append(self.clock() - float(samples[-1, 0]))
+
+
+def _tracker(arguments: argparse.Namespace, clock: Callable[[], float]) -> Iterator[Finding]:
+    look = _Look()
+    look.clock = clock
     try:
-        info = inlet.info(timeout=3.0)
-        name = f"{info.name()} ({info.source_id()})"
-        channels = layout.map_channels(lsl.read_channels(info), display=lsl.read_display(info))
-        inlet.open_stream(timeout=3.0)
-        time.sleep(0.5)
-        inlet.pull_chunk(timeout=0.0, max_samples=4096)
-        began = pylsl.local_clock()
-        time.sleep(1.0)
-        _, times = inlet.pull_chunk(timeout=0.0, max_samples=8192)
-        rate = len(times) / (pylsl.local_clock() - began)
-    except (RuntimeError, TimeoutError, ValueError) as error:
-        yield Finding("tracker", False, f"cannot be read ({error}): restart its LSL program.")
+        source: Source = choose.make(arguments)(Listeners(look.gaze, look.clocked.append, look.notes.append))
+    except (ValueError, RuntimeError) as error:
+        yield Finding("tracker", False, str(error))
         return
-    nominal = info.nominal_srate()
-    told = f"{name}: {rate:.0f} of {nominal:g} samples/s, {len(channels.present)} of 30 channels"
-    slow = nominal > 0 and rate < 0.9 * nominal
-    yield Finding(
-        "tracker", not slow and rate > 0, told + (": samples are missing, restart the tracker." if slow else "")
-    )
-    if times:
-        age = pylsl.local_clock() - times[-1]
-        correction, uncertainty, _ = lsl.time_correction(inlet, 3.0)
-        ok = abs(correction) < 0.001 and -0.001 < age < 0.5
-        told = f"tracker and agent differ by {correction * 1e3:.3f} ms (± {uncertainty * 1e3:.3f} ms)"
-        told += f", samples arrive {age * 1e3:.0f} ms old"
-        yield Finding("clock", ok, told + ("" if ok else ": the tracker's program must stamp with lsl_local_clock."))
-    display = lsl.read_display(info)
-    missing = [key for key, value in display.items() if value is None]
+    source.start()
+    problem = ""
+    try:
+        until = time.monotonic() + WAIT_S
+        while time.monotonic() < until and not (source.tracker and look.blocks and look.clocked):
+            problem = source.problem or problem
+            # What a source has refused it goes on refusing: there is nothing to wait for.
+            if problem and time.monotonic() > until - WAIT_S / 2:
+                break
+            time.sleep(0.05)
+        tracker = source.tracker
+        if tracker is None:
+            yield Finding("tracker", False, problem or source.problem or NOTHING)
+            return
+        with look.mutex:
+            look.blocks.clear()
+            look.ages.clear()
+        began = clock()
+        time.sleep(LOOK_S)
+        with look.mutex:
+            lasted, blocks, ages = clock() - began, list(look.blocks), list(look.ages)
+        problem = source.problem
+        correction = source.correction
+    finally:
+        source.stop()
+    count = sum(map(len, blocks))
+    present = len(tracker.present)
+    told = f"{tracker.name} ({tracker.source_id}), {present} of {len(GAZE_CHANNELS)} channels"
+    told += f" and {len(tracker.raw_labels)} of its own" if tracker.raw_labels else ""
+    yield Finding("tracker", not problem, f"{told}: {problem}" if problem else told)
+    for remark in tracker.remarks:
+        yield Finding("note", True, remark)
+    yield _rate(tracker, count / lasted)
+    if ages:
+        yield _clock(tracker, correction, float(np.median(ages)) - correction, look.clocked)
+    yield display(tracker.display, monitors())
+
+
+def _rate(tracker: Tracker, rate: float) -> Finding:
+    told = f"{rate:.0f} samples/s"
+    if not tracker.nominal_hz:
+        return Finding("rate", rate > 0, f"{told}; its description names none")
+    told += f" of {tracker.nominal_hz:g}"
+    if rate < (1 - RATE_TOLERANCE) * tracker.nominal_hz:
+        if tracker.rate_hz < (1 - RATE_TOLERANCE) * tracker.nominal_hz:
+            told += f": its description is wrong, {tracker.rate_hz:g} is taken."
+            return Finding("rate", True, told)
+        return Finding("rate", False, f"{told}: samples are missing, restart the tracker.")
+    return Finding("rate", True, told)
+
+
+def _clock(tracker: Tracker, correction: float, age: float, clocked: list[Array]) -> Finding:
+    measured = clocked[-1][0] if clocked else np.array([0.0, correction, np.nan, 0.0])
+    told = f"tracker and agent differ by {measured[1] * 1e3:.3f} ms (± {measured[2] * 1e3:.3f} ms)"
+    told += f", samples arrive {age * 1e3:.0f} ms old"
+    ok = abs(measured[1]) < 0.001 + measured[2] and -0.001 < age < 0.5
+    return Finding("clock", ok, told + ("" if ok else ": the tracker's program must stamp with lsl_local_clock."))
+
+
+# ── the screen ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """A monitor as the operating system knows it; millimetres are 0 where it does not know them."""
+
+    name: str
+    width_px: int
+    height_px: int
+    width_mm: float
+    height_mm: float
+
+    def __str__(self) -> str:
+        size = f", {self.width_mm:g}x{self.height_mm:g} mm" if self.width_mm else ""
+        return f"{self.name} {self.width_px}x{self.height_px} px{size}"
+
+
+def monitors() -> list[Monitor]:
+    """The monitors of this computer; empty where they cannot be asked for (Wayland alone, no desktop)."""
+    if sys.platform == "win32":
+        return _windows_monitors()
+    if not os.environ.get("DISPLAY") or not shutil.which("xrandr"):
+        return []
+    try:
+        done = subprocess.run(["xrandr", "--listmonitors"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return parse_xrandr(done.stdout)
+
+
+def parse_xrandr(text: str) -> list[Monitor]:
+    """What `xrandr --listmonitors` prints: ` 0: +*eDP-1 1920/344x1080/193+0+0  eDP-1`."""
+    found = re.findall(r"^ *\d+: [+*]*(\S+) (\d+)/(\d+)x(\d+)/(\d+)\+", text, re.MULTILINE)
+    return [Monitor(n, int(w), int(h), float(w_mm), float(h_mm)) for n, w, w_mm, h, h_mm in found]
+
+
+def _windows_monitors() -> list[Monitor]:  # pragma: no cover - on Windows only
+    import ctypes
+
+    windll = ctypes.windll  # type: ignore[attr-defined]
+    windll.user32.SetProcessDPIAware()
+    screen = windll.user32.GetDC(0)
+    # HORZRES, VERTRES, HORZSIZE, VERTSIZE of the primary monitor.
+    values = [int(windll.gdi32.GetDeviceCaps(screen, index)) for index in (8, 10, 4, 6)]
+    windll.user32.ReleaseDC(0, screen)
+    return [Monitor("primary", values[0], values[1], float(values[2]), float(values[3]))]
+
+
+def display(told: Mapping[str, float | None], found: list[Monitor]) -> Finding:
+    """The tracked display as announced, against the monitors of this computer."""
+    missing = [key for key, value in told.items() if value is None]
     if missing:
-        yield Finding("display", False, f"the stream does not say {', '.join(missing)}: set them in its LSL program.")
-    else:
-        size = f"{display['width_px']}x{display['height_px']} px, {display['width_mm']}x{display['height_mm']} mm"
-        yield Finding("display", True, f"{size} at {display['distance_mm']} mm")
+        return Finding(
+            "display",
+            False,
+            f"the tracker does not say {', '.join(missing)}: set them in its program, or with "
+            "--display WIDTHxHEIGHT,MMxMM,DISTANCE_MM.",
+        )
+    width, height, width_mm, height_mm = (
+        float(told[k] or 0) for k in ("width_px", "height_px", "width_mm", "height_mm")
+    )
+    text = f"{width:g}x{height:g} px, {width_mm}x{height_mm} mm at {told['distance_mm']} mm"
+    if not found:
+        return Finding("display", True, f"{text}; this computer's monitors cannot be asked for")
+    same = [m for m in found if (m.width_px, m.height_px) == (width, height)]
+    have = "; ".join(map(str, found))
+    if not same:
+        return Finding("display", False, f"{text}, but this computer has {have}: set the one that is tracked.")
+    if all(m.width_mm and abs(width_mm / m.width_mm - 1) > 0.1 for m in same):
+        return Finding("display", False, f"{text}, but this computer has {have}: measure the display with a ruler.")
+    return Finding("display", True, text)
+
+
+# ── disk, pairing, server ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _paired(spool: Path) -> tuple[Finding, str | None]:
+    try:
+        paired = pairing.load(pairing.file_beside(spool))
+    except pairing.PairingError as error:
+        return Finding("pairing", False, str(error)), None
+    return Finding("pairing", True, f"{paired.name} of {paired.server}"), paired.server
 
 
 def _disk(spool: Path) -> Finding:

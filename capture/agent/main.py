@@ -36,6 +36,7 @@ def default_spool() -> Path:
 
 def parser() -> argparse.ArgumentParser:
     from capture.agent import simulator
+    from capture.agent.sources import choose
 
     root = argparse.ArgumentParser(prog="gazeroom-agent", description="The program of a reading station.")
     root.add_argument("--verbose", action="store_true", help="log everything")
@@ -58,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--spool", type=Path, default=default_spool(), help=f"folder (default ${SPOOL_VARIABLE} or %(default)s)"
     )
-    run.add_argument("--tracker", metavar="SOURCE_ID", help="which gaze stream, where there are several")
+    choose.add_arguments(run)
     run.add_argument(
         "--abandoned-after",
         type=float,
@@ -74,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="say what this station lacks")
     doctor.add_argument("--server", help="address of the site")
     doctor.add_argument("--spool", type=Path, default=default_spool())
+    choose.add_arguments(doctor)
     doctor.add_argument("--lsl-session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
 
     return root
@@ -95,8 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "doctor":
             from capture.agent import doctor
 
-            findings = doctor.examine(session=arguments.lsl_session, spool=arguments.spool, server=arguments.server)
-            return doctor.report(findings)
+            return doctor.report(doctor.examine(arguments))
         if arguments.command == "pair":
             return _pair(arguments, terminal)
         return asyncio.run(_run(arguments, terminal))
@@ -117,6 +118,7 @@ def _pair(arguments: argparse.Namespace, terminal: Terminal) -> int:
 async def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     paired = pairing.load(pairing.file_beside(arguments.spool))
     lsl.load(arguments.lsl_session)
+    from capture.agent.sources import choose
     from capture.agent.station import Agent
 
     try:
@@ -125,7 +127,8 @@ async def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             port=arguments.port,
             pairing=paired,
             origins=arguments.allow_origin,
-            tracker=arguments.tracker,
+            source=choose.make(arguments),
+            republish=not arguments.no_republish,
             abandoned_s=arguments.abandoned_after,
             terminal=terminal,
         )

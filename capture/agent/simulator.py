@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offset", type=float, default=1.0, help="systematic error, degrees (default 1)")
     parser.add_argument("--scale", type=float, default=0.03, help="systematic scale error (default 0.03)")
     parser.add_argument("--jumble", action="store_true", help="publish the channels in another order")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="play this recording instead of simulating eyes")
+    parser.add_argument("--speed", type=float, default=1.0, help="of --replay (default 1: as recorded)")
+    parser.add_argument("--loop", action="store_true", help="begin --replay again at its end")
     parser.add_argument("--lsl-session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
 
 
@@ -61,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     except (lsl.LslMissing, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    if arguments.replay is not None:
+        return _replay(arguments, stop)
     from capture.agent.sources.simulator import Simulator
 
     screen: lsl.Display | None = arguments.display
@@ -84,6 +89,21 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.flush()
         screen = simulator.run(stop)
         del simulator  # its outlet ends before the next begins
+    return 0
+
+
+def _replay(arguments: argparse.Namespace, stop: threading.Event) -> int:
+    from capture.agent.sources import replay
+
+    def say(line: str) -> None:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+    try:
+        replay.publish(arguments.replay, stop, speed=arguments.speed, loop=arguments.loop, say=say)
+    except replay.Unreadable as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     return 0
 
 

@@ -63,7 +63,6 @@ class Agent:
         port: int,
         pairing: Pairing,
         origins: Sequence[str] = (),
-        tracker: str | None = None,
         source: Callable[[Listeners], Source] | None = None,
         republish: bool = True,
         abandoned_s: float = ABANDONED_S,
@@ -74,7 +73,7 @@ class Agent:
         self._spool = Spool(spool)
         self._recorder = Recorder(self._spool, self.clock, self._changed)
         listeners = Listeners(self._on_gaze, self._recorder.clock, self._on_note, self._on_tracker)
-        self._source = source(listeners) if source else LslSource(listeners, tracker)
+        self._source = source(listeners) if source else LslSource(listeners)
         self._outlet = Outlet() if republish else None
         self._pairing = pairing
         self._fingerprint = fingerprint(pairing.credential)

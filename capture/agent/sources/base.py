@@ -180,8 +180,14 @@ class Source:
     #: The tracker's own calibration, where it has one that can be driven from here.
     calibration: Calibration | None = None
 
-    def __init__(self, listeners: Listeners, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        listeners: Listeners,
+        clock: Callable[[], float],
+        display: Mapping[str, float | None] | None = None,
+    ) -> None:
         self._listeners, self._clock = listeners, clock
+        self._known_display = dict(display or {})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._guarded, name="tracker", daemon=True)
         self._tracker: Tracker | None = None
@@ -236,6 +242,11 @@ class Source:
         self._held = None
 
     # ── for subclasses ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _display(self, told: Mapping[str, float | None]) -> dict[str, float | None]:
+        """The display as the tracker tells it, and where it is silent, as the person at the station has told it."""
+        keys = ("width_px", "height_px", "width_mm", "height_mm", "distance_mm")
+        return {key: told[key] if told.get(key) is not None else self._known_display.get(key) for key in keys}
 
     def _run(self) -> None:
         raise NotImplementedError

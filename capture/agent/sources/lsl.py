@@ -8,7 +8,7 @@ a second stream of the same name. Samples keep the tracker's own LSL times.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,8 @@ class LslSource(Source):
         taken for a tracker.
     screen_unit
         One of `layout.SCREEN_UNITS` where a stream says too little, or something untrue, about its gaze's unit.
+    display
+        What is known of the tracked display where a stream does not say it (`capture.agent.lsl.Display.to_dict`).
     """
 
     def __init__(
@@ -54,10 +56,11 @@ class LslSource(Source):
         source_id: str | None = None,
         *,
         screen_unit: str | None = None,
+        display: Mapping[str, float | None] | None = None,
     ) -> None:
         self._pylsl = lsl.load()
         listeners = listeners if isinstance(listeners, Listeners) else Listeners(listeners)
-        super().__init__(listeners, self._pylsl.local_clock)
+        super().__init__(listeners, self._pylsl.local_clock, display)
         self._wanted, self._screen_unit = source_id, screen_unit
         #: How a stream was understood once: when it comes back in mid-recording, nothing waits for a second look.
         self._known: dict[tuple[Any, ...], tuple[layout.ChannelMap, float]] = {}
@@ -152,7 +155,7 @@ class LslSource(Source):
         if inlet.channel_format == self._pylsl.cf_string:
             raise layout.Unusable("it carries text, not numbers.")
         described = lsl.read_channels(info)
-        display = lsl.read_display(info)
+        display = self._display(lsl.read_display(info))
         key = (
             info.source_id(),
             inlet.channel_format,

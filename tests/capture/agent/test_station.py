@@ -68,7 +68,7 @@ async def test_the_labels_decide_which_channel_is_which(station: Station) -> Non
     station.simulator("--jumble", "--seed", "3", "--loss", "0.05")
     page = await station.page()
     recording = (await page.start(NOWHERE))["recording"]
-    await asyncio.sleep(1)
+    await asyncio.sleep(2.5)
     await page.stop()
     samples = spooled(station.spool, recording)
     assert np.array_equal(np.diff(samples[:, FRAME_NUMBER]), np.ones(len(samples) - 1))
