@@ -6,7 +6,7 @@ one SHA-256 over the concatenated frames proves that nothing changed on the way.
 Layout (little endian, 56 byte header)::
 
     magic      4 bytes   b"GZR1"
-    stream     uint16    1 gaze, 2 clock, 3 source
+    stream     uint16    1 gaze, 2 clock, 3 source, 16 and above companion streams
     channels   uint16    columns of the payload without the time
     epoch      16 bytes  uuid of one uninterrupted stay of the writer on the stream (big-endian RFC 4122 bytes)
     sequence   uint64    0, 1, 2, ... within a stream and epoch
@@ -23,15 +23,17 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 from uuid import UUID
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 MAGIC = b"GZR1"
 GAZE = 1
@@ -39,6 +41,9 @@ CLOCK = 2
 #: What a tracker sends beside the 30 gaze channels, or had to be converted for them, as it was sent: frame by frame the
 #: same samples as the gaze stream's. The labels are the tracker's own; a recording without any has no such stream.
 SOURCE = 3
+#: Other numeric streams of the station (external signals, mouse, a second device), each with channels of its own.
+FIRST_COMPANION = 16
+MAX_COMPANIONS = 64
 
 EYES = ("left", "right")
 #: (type, unit) of one eye's channels, in order. Types follow the XDF Gaze meta-data specification where it has them.
@@ -178,8 +183,8 @@ def peek(data: bytes) -> Header:
     return Header(stream, channels, UUID(bytes=epoch), sequence, n, t0, t1, length)
 
 
-def decode(data: bytes) -> Frame:
-    """The frame in `data`, which must hold exactly one. Raises FrameError, naming what is wrong with it."""
+def check(data: bytes) -> Header:
+    """The header of the one whole frame in `data`, once its CRC has been found right. Raises FrameError."""
     header = peek(data)
     where = f"Frame {header.sequence} of stream {header.stream}"
     if len(data) < header.size:
@@ -188,6 +193,13 @@ def decode(data: bytes) -> Frame:
         raise FrameError(f"{where} is followed by {len(data) - header.size} bytes that do not belong to it.")
     if zlib.crc32(memoryview(data)[: -_CRC.size]) != _CRC.unpack_from(data, header.size - _CRC.size)[0]:
         raise FrameError(f"{where} is damaged: its CRC does not match its bytes.")
+    return header
+
+
+def decode(data: bytes) -> Frame:
+    """The frame in `data`, which must hold exactly one. Raises FrameError, naming what is wrong with it."""
+    header = check(data)
+    where = f"Frame {header.sequence} of stream {header.stream}"
     expected = header.n * (1 + header.channels) * 8
     if header.n < 1 or expected > MAX_SAMPLE_BYTES:
         raise FrameError(f"{where} claims {header.n} samples of {header.channels} channels, which no frame holds.")
@@ -210,15 +222,38 @@ def decode(data: bytes) -> Frame:
 def read_encoded(path: Path | str) -> Iterator[tuple[Header, bytes]]:
     """Header and bytes of every good frame of a file, in order; stops at a torn tail.
 
-    A file that is no frame file, or that is damaged in the middle with good frames after the damage, raises FrameError:
-    silence there would turn damage into missing data.
+    Good is a frame whose CRC is that of its bytes; its payload is not opened. A file that is no frame file, or that is
+    damaged in the middle with good frames after the damage, raises FrameError: silence there would turn damage into
+    missing data.
     """
+    for header, data, _ in _read(path, check):
+        yield header, data
+
+
+def read_decoded(path: Path | str) -> Iterator[tuple[bytes, Frame]]:
+    """Bytes and content of every good frame of a file, in order (see `read_encoded` for what it refuses)."""
+    for _, data, frame in _read(path, decode):
+        yield data, frame
+
+
+def read_frames(path: Path | str) -> Iterator[Frame]:
+    """The frames of a file, in order; stops at a torn tail (see `read_encoded` for what it refuses)."""
+    for _, _, frame in _read(path, decode):
+        yield frame
+
+
+def good_length(path: Path | str) -> int:
+    """Bytes of a file up to the end of its last good frame: what a writer truncates to before it appends."""
+    return sum(len(data) for _, data in read_encoded(path))
+
+
+def _read(path: Path | str, open_one: Callable[[bytes], T]) -> Iterator[tuple[Header, bytes, T]]:
     path = Path(path)
     with path.open("rb") as file:
         offset = 0
         while True:
             try:
-                step = _next(file)
+                step = _next(file, open_one)
             except FrameError as error:
                 if offset == 0 and not isinstance(error, TornFrame) and not _is_frame_file(file):
                     raise FrameError(f"{path.name} is not a frame file: {error}") from error
@@ -227,30 +262,17 @@ def read_encoded(path: Path | str) -> Iterator[tuple[Header, bytes]]:
                 return
             if step is None:
                 return
-            header, data = step
-            offset += len(data)
-            yield header, data
+            offset += len(step[1])
+            yield step
 
 
-def read_frames(path: Path | str) -> Iterator[Frame]:
-    """The frames of a file, in order; stops at a torn tail (see `read_encoded` for what it refuses)."""
-    for _, data in read_encoded(path):
-        yield decode(data)
-
-
-def good_length(path: Path | str) -> int:
-    """Bytes of a file up to the end of its last good frame: what a writer truncates to before it appends."""
-    return sum(len(data) for _, data in read_encoded(path))
-
-
-def _next(file: BinaryIO) -> tuple[Header, bytes] | None:
+def _next(file: BinaryIO, open_one: Callable[[bytes], T]) -> tuple[Header, bytes, T] | None:
     head = file.read(HEADER_SIZE)
     if not head:
         return None
     header = peek(head)
     data = head + file.read(header.size - HEADER_SIZE)
-    decode(data)
-    return header, data
+    return header, data, open_one(data)
 
 
 def _is_frame_file(file: BinaryIO) -> bool:
