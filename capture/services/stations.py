@@ -16,18 +16,28 @@ pairing: which agent could send what, and when, stays answerable.
 
 from __future__ import annotations
 
+import platform
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from capture.agent import pairing
 from capture.gaze.display import Display
 from capture.models import Pairing, PairingCode, Revocation, Station
-from capture.queries.stations import may_manage_stations, may_use_stations, paired_with, pairing_of, station_called
+from capture.queries.stations import (
+    is_revoked,
+    may_manage_stations,
+    may_use_stations,
+    paired_with,
+    pairing_of,
+    station_called,
+)
 from capture.tokens import fingerprint
 from study.models import AuditEntry, User
 from study.services.audit import record
@@ -147,10 +157,10 @@ def revoke(*, station: Station, actor: User | None) -> None:
     """From now on neither its agent nor a page at it is served. Revoking what is not paired is refused."""
     _refuse_unless_managing(actor)
     station = Station.objects.select_for_update().get(pk=station.pk)
-    pairing = pairing_of(station)
-    if pairing is None:
+    held = pairing_of(station)
+    if held is None:
         raise Refused(f"{station} is not paired, so there is nothing to revoke.")
-    Revocation.objects.create(pairing=pairing, revoked_by=actor)
+    Revocation.objects.create(pairing=held, revoked_by=actor)
     station.agent_key = ""
     station.save(update_fields=["agent_key"])
     record(actor=actor, act=AuditEntry.Act.STATION_REVOKED, subject=f"Station {station}")
@@ -186,17 +196,17 @@ def identify(*, credential: str) -> Station:
     NotAllowed
         Nobody was given it, or the pairing was revoked or replaced.
     """
-    pairing = paired_with(credential)
-    if pairing is None:
+    given = paired_with(credential)
+    if given is None:
         raise NotAllowed("This agent is not paired with this site: pair it.")
-    holds = pairing_of(pairing.station)
+    holds = pairing_of(given.station)
     if holds is None:
-        raise Revoked(pairing.station)
-    if holds.pk != pairing.pk:
+        raise Revoked(given.station)
+    if holds.pk != given.pk:
         raise NotAllowed(
-            f"Another computer was paired as {pairing.station} since: pair this one again, as a station of its own."
+            f"Another computer was paired as {given.station} since: pair this one again, as a station of its own."
         )
-    return pairing.station
+    return given.station
 
 
 def note_seen(*, station: Station, agent_version: str = "", display: Any = None, tracker: Any = None) -> None:
@@ -213,6 +223,38 @@ def note_seen(*, station: Station, agent_version: str = "", display: Any = None,
     except ValueError:
         pass  # no tracker, no display: the one it had last stays
     Station.objects.filter(pk=station.pk).update(**changes)
+
+
+def pair_here(*, name: str, server: str, spool: Path) -> pairing.Pairing:
+    """Pair an agent on the site's own machine through the same code and the same checks, and keep the pairing there.
+
+    One that holds is kept, and only told where the site answers now. One that was revoked stays revoked: that was a
+    person's decision, and another person's code undoes it.
+
+    Raises
+    ------
+    Revoked, Refused, PairingError
+        The station is revoked; its name is no name; the pairing cannot be written.
+    """
+    path = pairing.file_beside(spool)
+    origin = pairing.origin_of(server)
+    station = Station.objects.filter(name=name).first() or add_station(name=name, actor=None)
+    if is_revoked(station):
+        raise Revoked(station)
+    try:
+        known = pairing.load(path)
+        if identify(credential=known.credential) == station:
+            kept = replace(known, server=origin, origins=pairing.origins_of(origin), name=station.name)
+            pairing.save(kept, path)
+            return kept
+    except (pairing.PairingError, NotAllowed):
+        pass  # none, damaged, or of another site: made anew
+    key = pairing.new_key()
+    code = make_code(station=station, actor=None)
+    paired = pair(code=code, agent_key=key, agent_version=pairing.version(), host=platform.node())
+    made = pairing.Pairing(origin, pairing.origins_of(origin), str(station.uuid), station.name, paired.credential, key)
+    pairing.save(made, path)
+    return made
 
 
 def _plain(value: Any) -> Any:

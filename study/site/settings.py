@@ -213,7 +213,6 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(GAZEROOM_DATA / "run" / "celerybeat-schedule
 
 # The station agent of this machine. A laboratory sets the port its agents listen on.
 GAZEROOM_AGENT_URL = env_str("GAZEROOM_AGENT_URL", "ws://127.0.0.1:8765/")
-GAZEROOM_AGENT_KEY_FILE = GAZEROOM_DATA / "run" / "agent-key"
 GAZEX_BASE_MODEL = env_str("GAZEX_BASE_MODEL", "small")
 
 LOGGING = {

@@ -130,7 +130,7 @@ class SimulatedReader:
             if location.startswith("/read/"):
                 return location
             if location.startswith("/capture/station/") and self._gaze is not None:
-                self._gaze.calibrate(self.client, self._post_json, self._rng)
+                self._gaze.calibrate(self._post_json, self._rng)
                 continue
             raise SimulationError(
                 f"{self.username} asked for the next case and was sent to {location or answer.text[:200]!r}."
@@ -154,7 +154,7 @@ class SimulatedReader:
             * (self._temperament.assisted_factor if assisted else 1.0)
         )
         if self._gaze is not None and config.get("capture"):
-            sentences = self._gaze.record(config, perceived, self._rng, self.client, seconds)
+            sentences = self._gaze.record(config, perceived, self._rng, self.client, self._post_json, seconds)
         else:
             sentences = _typed([phrase(p.finding, p.side, present=True) for p in perceived] or ["No acute finding."])
         time.sleep(seconds / self._speed)

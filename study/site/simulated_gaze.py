@@ -19,6 +19,7 @@ import numpy as np
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from capture.agent.pairing import Pairing
 from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, Frame, channel_label, encode
 from capture.gaze.simulate.reader import Scanpath, inspect
 from capture.gaze.simulate.samples import Geometry, Samples, render
@@ -58,10 +59,22 @@ def viewport(rows: int, columns: int, *, zoom: float = 1.0, centre: tuple[float,
 
 
 class SimulatedGaze:
-    """Records reads of simulated readers whose tracker is calibrated and whose display is `DISPLAY`."""
+    """Records reads of simulated readers, all at one station whose display is `DISPLAY`, paired as any other."""
 
-    def calibrate(self, client: httpx.Client, post_json: Any, rng: np.random.Generator) -> None:
+    def __init__(self, pairing: Pairing) -> None:
+        self._pairing = pairing
+
+    def _enter(self, post_json: Any, **what: Any) -> dict[str, Any]:
+        """What the server tells the page that finds this station."""
+        answer = post_json("/capture/station/enter/", {"station": self._pairing.station, **what})
+        if answer.status_code != 200:
+            raise RuntimeError(f"The simulated station was refused: {answer.text[:300]}")
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def calibrate(self, post_json: Any, rng: np.random.Generator) -> None:
         """Look at the five calibration points and at the five validation points, and send what the tracker saw."""
+        self._enter(post_json)
         points = [(0.5, 0.5), (0.1, 0.1), (0.9, 0.1), (0.1, 0.9), (0.9, 0.9)]
         body = {
             "display": _display(),
@@ -78,6 +91,7 @@ class SimulatedGaze:
         perceived: list[Perceived],
         rng: np.random.Generator,
         client: httpx.Client,
+        post_json: Any,
         seconds: float,
     ) -> list[dict[str, Any]]:
         """Send one read's gaze, states and clock exchanges; returns the report's sentences in browser milliseconds."""
@@ -90,13 +104,14 @@ class SimulatedGaze:
         views = [(0.0, viewport(rows, columns)), (turn, viewport(rows, columns, zoom=1.5))]
         samples = render(_on_screen(path, views), DISPLAY, RATE_HZ, rng)
         self._send_states(capture, views, clocks, image, client, float(samples.t[-1]), rng)
-        self._send_frames(capture, samples, clocks)
+        token = self._enter(post_json, recording=capture["recording"])["token"]
+        self._send_frames(capture, token, samples, clocks)
         return [
             {"text": text, "start": clocks.browser(clocks.lsl_start + t0), "end": clocks.browser(clocks.lsl_start + t1)}
             for text, t0, t1 in path.sentences
         ]
 
-    def _send_frames(self, capture: Mapping[str, Any], samples: Samples, clocks: Clocks) -> None:
+    def _send_frames(self, capture: Mapping[str, Any], token: str, samples: Samples, clocks: Clocks) -> None:
         epoch = uuid.uuid4()
         gaze = _channels(samples, clocks.lsl_start)
         frames = [
@@ -105,7 +120,7 @@ class SimulatedGaze:
         ]
         correction = np.array([[clocks.lsl_start, -2e-5, 1e-5, clocks.lsl_start]])
         clock = [encode(Frame(CLOCK, epoch, 0, correction))]
-        headers = {"Authorization": f"Bearer {capture['token']}"}
+        headers = {"Authorization": f"Bearer {token}", "Gazeroom-Station": self._pairing.credential}
         with connect(capture["ingestSocket"], additional_headers=headers) as socket:
             socket.send(
                 json.dumps(

@@ -271,8 +271,11 @@ def test_a_reload_goes_on_with_the_numbers_the_clock_and_the_draft(site: Site, s
     states, clock = sockets.log.stored["states"], sockets.log.stored["clock"]
     assert [state["seq"] for state in states] == list(range(len(states)))
     # One clock over the reload: the offset between the two clocks did not jump.
-    offsets = [(t1 + t2) / 2 - (t0 + t3) / 2000 for t0, t1, t2, t3 in clock]
+    offsets = [(t1 + t2) / 2 - (t0 + t3) / 2000 for t0, t1, t2, t3, _ in clock]
     assert max(offsets) - min(offsets) < 0.05
+    # Yet each page's exchanges are known, because the wall clock that joins them may be set meanwhile.
+    assert [len({page for *_, page in clock}), len({state["page"] for state in states})] == [2, 2]
+    assert {before["page"], after["page"]} == {page for *_, page in clock}
     numbers = [event["seq"] for event in site.events()]
     assert numbers == list(range(len(numbers)))
 
@@ -288,7 +291,8 @@ def test_clock_exchanges_come_on_the_pages_own_clock(site: Site, sockets: Socket
             """async (url) => {
                 const { connectAgent } = await import("/static/study/viewer/agent-client.js");
                 const before = performance.now();
-                const agent = await connectAgent({ url, key: "key" });
+                const enter = async (station) => ({ station, name: "", key: "key" });
+                const agent = await connectAgent({ url, enter });
                 await new Promise((resolve) => setTimeout(resolve, 2500));
                 const samples = await agent.collect(0.1);
                 const { welcome, exchanges } = agent;
@@ -316,7 +320,8 @@ def test_a_wrong_station_key_is_one_sentence(site: Site, sockets: Sockets, brows
         sentence = page.evaluate(
             """async (url) => {
                 const { connectAgent } = await import("/static/study/viewer/agent-client.js");
-                return connectAgent({ url, key: "wrong" }).catch((error) => error.message);
+                const enter = async (station) => ({ station, name: "", key: "wrong" });
+                return connectAgent({ url, enter }).catch((error) => error.message);
             }""",
             sockets.agent_url,
         )

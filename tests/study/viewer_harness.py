@@ -106,6 +106,9 @@ class Site:
         )
         self.answers["/read/1/events/"] = lambda body: (200, {"next": body["events"][-1]["seq"] + 1})
         self.answers["/read/1/submit/"] = lambda body: (200, {"next": "/next/"})
+        # What the server says of the station whose agent the page has found.
+        told = {"name": "the station", "key": "key", "token": "t0ken", "display": DISPLAY}
+        self.answers["/enter/"] = lambda body: (200, {**told, "station": body["station"]})
         return f"{self.url}/read/1/"
 
     def events(self) -> list[dict[str, Any]]:
@@ -166,6 +169,7 @@ class Station:
     def __init__(self) -> None:
         self.stimuli: list[dict[str, Any]] = []
         self.calls: list[str] = []
+        self.number = "9b1d8a52-0000-4000-8000-000000000001"
         self.recording = False
         self.tracker = True
         self.start_takes_s = 0.0
@@ -254,12 +258,10 @@ class Sockets:
         port = next(iter(self._pages.sockets)).getsockname()[1]
         return {
             "recording": "6f6f39a5-0000-4000-8000-%012x" % (time.monotonic_ns() % 2**48),
-            "token": "t0ken",
             "pageSocket": f"ws://127.0.0.1:{port}/ws/page/1/",
             "ingestSocket": f"ws://127.0.0.1:{port}/ws/ingest/",
             "agent": self.agent_url,
-            "agentKey": "key",
-            "display": DISPLAY,
+            "enter": "/enter/",
             "required": True,
         }
 

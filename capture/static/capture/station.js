@@ -77,19 +77,42 @@ function checkWindow() {
   }
 }
 
+/** The server's word on the station that was found. A browser that was moved to another one gets that one's page. */
+async function enter(station) {
+  const entry = await post(config.enter, { station });
+  if (entry.station !== config.station) {
+    location.reload();
+    await new Promise(() => {});
+  }
+  return entry;
+}
+
+async function post(url, body) {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-CSRFToken": config.csrfToken },
+    body: JSON.stringify(body),
+  }).catch(() => {
+    throw new Error("The server cannot be reached: check the network and try again.");
+  });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
+  return answer;
+}
+
 async function connect() {
   $("reconnect").hidden = true;
   $("start").disabled = true;
   check("agent", "wait", "connecting…");
   try {
-    agent = await connectAgent({ url: config.agent, key: config.agentKey });
+    agent = await connectAgent({ url: config.agent, enter });
   } catch (error) {
     agent = null;
     check("agent", "bad", error.message);
     $("reconnect").hidden = false;
     return;
   }
-  check("agent", "ok", "connected");
+  check("agent", "ok", `connected: ${agent.entry.name}`);
   agent.onClosed = (sentence) => {
     check("agent", "bad", sentence);
     $("start").disabled = true;
@@ -102,7 +125,7 @@ async function connect() {
 
 function welcome() {
   $("reconnect").hidden = true;
-  check("agent", "ok", "connected");
+  check("agent", "ok", `connected: ${agent.entry.name}`);
   const { tracker, display } = agent.welcome;
   const found = tracker.found === true;
   check("tracker", found ? "ok" : "bad", found
@@ -200,14 +223,7 @@ async function start() {
 }
 
 async function judge(measured) {
-  const response = await fetch(config.post, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-CSRFToken": config.csrfToken },
-    body: JSON.stringify({ enrolment: config.enrolment, ...measured }),
-  });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
-  show(answer);
+  show(await post(config.post, { enrolment: config.enrolment, ...measured }));
 }
 
 const degrees = (value) => (value == null ? "–" : `${value.toFixed(2)}°`);

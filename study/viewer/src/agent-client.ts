@@ -4,14 +4,16 @@
  */
 
 import type {
-  Exchange, FromWorker, Json, Samples, Started, Status, Stopped, ToWorker, Welcome,
+  Entry, Exchange, FromWorker, Json, Samples, Started, Status, Stopped, ToWorker, Welcome,
 } from "./agent-protocol.ts";
+import { Refused } from "./http.ts";
 
-export type { Display, Exchange, Samples, Started, Status, Stopped, Welcome } from "./agent-protocol.ts";
+export type { Display, Entry, Exchange, Samples, Started, Status, Stopped, Welcome } from "./agent-protocol.ts";
 
 export interface AgentOptions {
   readonly url: string;
-  readonly key: string;
+  /** Asks the server for the key of the station that was found; rejects with a sentence when it says no. */
+  readonly enter: (station: string) => Promise<Entry>;
   /** Where clock-worker.js is served; beside this module unless told. */
   readonly workerUrl?: string;
   /** The time origin of all reported browser times, Unix ms; this page's own unless told (a reload keeps the first page's). */
@@ -33,6 +35,8 @@ interface Waiter {
 
 export class AgentClient {
   welcome!: Welcome;
+  /** What the server said of this station, the last time the agent was reached. */
+  entry!: Entry;
   /** Every exchange of this page, oldest first; times on the chosen origin. */
   readonly exchanges: Exchange[] = [];
   connected = false;
@@ -63,6 +67,9 @@ export class AgentClient {
           }
           break;
         }
+        case "station":
+          void this.#enter(options.enter, data.station);
+          break;
         case "exchange":
           this.exchanges.push(data.exchange);
           this.onExchange(data.exchange, this.exchanges.length - 1);
@@ -77,7 +84,7 @@ export class AgentClient {
           break;
       }
     };
-    this.#post({ type: "connect", url: options.url, key: options.key, origin });
+    this.#post({ type: "connect", url: options.url, origin });
     setTimeout(
       () => this.#first && this.#failed("The station agent does not answer on this computer: start gazeroom-agent."),
       options.timeoutMs ?? 5000,
@@ -106,6 +113,20 @@ export class AgentClient {
   close(): void {
     this.connected = false;
     this.#post({ type: "close" });
+  }
+
+  async #enter(enter: AgentOptions["enter"], station: string): Promise<void> {
+    try {
+      this.entry = await enter(station);
+      this.#post({ type: "hello", key: this.entry.key });
+    } catch (error) {
+      if (error instanceof Refused && error.status === 0 && this.entry?.station === station) {
+        // The server is away, the agent is back: what the server said before goes on to hold.
+        this.#post({ type: "hello", key: this.entry.key });
+        return;
+      }
+      this.#post({ type: "refused", sentence: error instanceof Error ? error.message : String(error) });
+    }
   }
 
   #heard(message: Json): void {
@@ -166,7 +187,7 @@ export class AgentClient {
   }
 }
 
-/** Connect and say hello. Rejects with one sentence when the agent is missing, refuses or does not answer in time. */
+/** Find out which station this is, ask the server for its key and say hello. Rejects with one sentence when the agent is missing, refuses or does not answer in time. */
 export function connectAgent(options: AgentOptions): Promise<AgentClient> {
   return new Promise((resolve, reject) => {
     let client: AgentClient | null = null;

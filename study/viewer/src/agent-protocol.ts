@@ -46,13 +46,28 @@ export interface Stopped {
   readonly samples: number;
 }
 
+/** What the server says of the station a page has found, to a reader who may sit there. */
+export interface Entry {
+  readonly station: string;
+  readonly name: string;
+  /** Opens the agent's socket. */
+  readonly key: string;
+  /** For the agent, where a recording was named. */
+  readonly token?: string;
+  /** The display that was calibrated there. */
+  readonly display?: Display | null;
+}
+
 export type ToWorker =
-  | { type: "connect"; url: string; key: string; origin: number }
+  | { type: "connect"; url: string; origin: number }
+  | { type: "hello"; key: string }
+  | { type: "refused"; sentence: string }
   | { type: "send"; message: Json }
   | { type: "close" };
 
 export type FromWorker =
   | { type: "ready"; now: number }
+  | { type: "station"; station: string }
   | { type: "message"; message: Json }
   | { type: "exchange"; exchange: Exchange }
   | { type: "closed"; sentence: string; final: boolean };

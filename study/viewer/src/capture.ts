@@ -5,8 +5,9 @@
 
 import { toScreen } from "./affine.ts";
 import { connectAgent } from "./agent-client.ts";
-import type { AgentClient, Status } from "./agent-client.ts";
+import type { AgentClient, Entry, Status } from "./agent-client.ts";
 import type { CaptureConfig } from "./config.ts";
+import { postJson } from "./http.ts";
 import { PageSocket } from "./page-socket.ts";
 import { refusal } from "./screen.ts";
 import { memoryStore, openStore } from "./store.ts";
@@ -23,9 +24,12 @@ export class Capture {
   onEvent: (kind: string, payload: Record<string, unknown>) => void = () => {};
 
   readonly #config: CaptureConfig;
+  readonly #csrf: string;
   readonly #store: Store;
   readonly #socket: PageSocket;
   readonly #origin: number;
+  /** Which page of the recording this is: a reload is another, and its clock is tied to the agent's anew. */
+  readonly #page = performance.timeOrigin;
   readonly #next: number;
   #agent: AgentClient | null = null;
   #status: Status | null = null;
@@ -40,13 +44,18 @@ export class Capture {
   #size: { rows: number; columns: number };
   #waiting: ((started: boolean) => void)[] = [];
 
-  static async open(config: CaptureConfig, size: { rows: number; columns: number }, origin: number): Promise<Capture> {
+  static async open(
+    config: CaptureConfig, csrf: string, size: { rows: number; columns: number }, origin: number,
+  ): Promise<Capture> {
     const store = await openStore(config.recording).catch(() => memoryStore());
-    return new Capture(config, size, store, await store.resume(origin));
+    return new Capture(config, csrf, size, store, await store.resume(origin));
   }
 
-  private constructor(config: CaptureConfig, size: { rows: number; columns: number }, store: Store, resumed: Resumed) {
+  private constructor(
+    config: CaptureConfig, csrf: string, size: { rows: number; columns: number }, store: Store, resumed: Resumed,
+  ) {
     this.#config = config;
+    this.#csrf = csrf;
     this.#size = { rows: size.rows, columns: size.columns };
     this.#store = store;
     this.#origin = resumed.origin;
@@ -103,11 +112,8 @@ export class Capture {
 
   /** One drawn frame; its time is on the recording's origin already. */
   presented(state: Presented): void {
-    const { view } = state;
-    this.#socket.push("states", {
-      ...state,
-      view: { cx: view.cx, cy: view.cy, scale: view.scale, rotation: view.rotation, invert: view.invert, wc: view.wc, ww: view.ww, voi: view.voi },
-    });
+    const { cx, cy, scale, rotation, flip = 1, invert, wc, ww, voi } = state.view;
+    this.#socket.push("states", { ...state, view: { cx, cy, scale, rotation, flip, invert, wc, ww, voi }, page: this.#page });
     const a = toScreen(state.a, state.screenX, state.screenY, state.dpr);
     const same = this.#shown !== null && a.every((value, i) => value === this.#shown!.a[i]);
     if (!state.visible) {
@@ -177,10 +183,14 @@ export class Capture {
   async #reach(): Promise<void> {
     while (!this.#ended) {
       try {
-        const agent = await connectAgent({ url: this.#config.agent, key: this.#config.agentKey, origin: this.#origin });
+        const agent = await connectAgent({
+          url: this.#config.agent,
+          enter: (station) => postJson<Entry>(this.#config.enter, { station, recording: this.#config.recording }, this.#csrf),
+          origin: this.#origin,
+        });
         this.#agent = agent;
-        agent.onExchange = (exchange) => this.#socket.push("clock", exchange);
-        for (const exchange of agent.exchanges) this.#socket.push("clock", exchange);
+        agent.onExchange = (exchange) => this.#socket.push("clock", [...exchange, this.#page]);
+        for (const exchange of agent.exchanges) this.#socket.push("clock", [...exchange, this.#page]);
         agent.onStatus = (status) => {
           // The tracker was switched on meanwhile: what was refused without it is asked for again.
           const arrived = status.tracker && !this.#status?.tracker;
@@ -229,13 +239,13 @@ export class Capture {
       return this.#settle(false);
     }
     try {
-      const { recording, token, ingestSocket } = this.#config;
+      const { recording, ingestSocket } = this.#config;
+      const { token = "", display: planned } = agent.entry;
       const { epoch } = await agent.start({ recording, token, socket: ingestSocket });
       this.#started = true;
       this.#trouble = null;
       const { display } = agent.welcome;
-      const planned = this.#config.display;
-      this.onEvent("recording_started", { epoch, tracker: agent.welcome.tracker, display });
+      this.onEvent("recording_started", { epoch, station: agent.entry.name, tracker: agent.welcome.tracker, display });
       if (planned && (planned.width_px !== display.width_px || planned.height_px !== display.height_px)) {
         this.onEvent("display_changed", { calibrated: planned, now: display });
       }

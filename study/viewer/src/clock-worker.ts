@@ -1,6 +1,6 @@
 /**
  * The agent's socket, in a Web Worker: while the page paints, its main thread stamps 8 to 17 ms late, a worker within
- * 0.1 ms. The worker says hello, measures the clocks (a burst of 20, then once a second) and relays everything else.
+ * 0.1 ms. The worker asks which station it is, says hello with the key the page brings, measures the clocks (a burst of 20, then once a second) and relays everything else.
  *
  * Its own clock starts later than the page's; every time it reports is on the origin the page named.
  */
@@ -20,7 +20,7 @@ const REPLY_MS = 2000;
 
 let origin = performance.timeOrigin;
 let url = "";
-let key = "";
+let refusal = "";
 let socket: WebSocket | null = null;
 let welcomed = false;
 let closed = false;
@@ -35,6 +35,7 @@ function connect(): void {
   welcomed = false;
   sent = 0;
   waiting = null;
+  refusal = "";
   try {
     socket = new WebSocket(url);
   } catch {
@@ -42,7 +43,7 @@ function connect(): void {
     return;
   }
   const mine = socket;
-  mine.onopen = () => mine.send(JSON.stringify({ op: "hello", key }));
+  mine.onopen = () => mine.send(JSON.stringify({ op: "identify" }));
   mine.onmessage = (event: MessageEvent<string>) => {
     const t3 = now();
     let message: Json;
@@ -59,6 +60,10 @@ function connect(): void {
       schedule();
       return;
     }
+    if (message.op === "station") {
+      scope.postMessage({ type: "station", station: String(message.station) });
+      return;
+    }
     if (message.op === "welcome") {
       welcomed = true;
       attempts = 0;
@@ -71,7 +76,7 @@ function connect(): void {
     clearTimeout(timer);
     socket = null;
     if (closed) return;
-    const sentence = event.reason || (welcomed
+    const sentence = refusal || event.reason || (welcomed
       ? "The connection to the station agent was lost."
       : "The station agent does not answer on this computer: start gazeroom-agent.");
     scope.postMessage({ type: "closed", sentence, final: false });
@@ -102,9 +107,16 @@ function schedule(): void {
 scope.onmessage = ({ data }) => {
   switch (data.type) {
     case "connect":
-      ({ url, key, origin } = data);
+      ({ url, origin } = data);
       scope.postMessage({ type: "ready", now: now() });
       connect();
+      break;
+    case "hello":
+      if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ op: "hello", key: data.key }));
+      break;
+    case "refused":
+      refusal = data.sentence;
+      socket?.close();
       break;
     case "send":
       // What cannot be sent now is not kept: a stimulus of the past would mislead, and start is asked for again.

@@ -1,18 +1,16 @@
 /** What the server tells the reading room (`read-config`), and what this page keeps of a read until it is submitted. */
 
-import type { Display } from "./agent-protocol.ts";
 import type { ReadEvent } from "./events.ts";
 import type { TimedTextState } from "./sentences.ts";
 import type { ImageDescription } from "./viewport.ts";
 
 export interface CaptureConfig {
   readonly recording: string;
-  readonly token: string;
   readonly pageSocket: string;
   readonly ingestSocket: string;
   readonly agent: string;
-  readonly agentKey: string;
-  readonly display: Display | null;
+  /** Where the server tells the key of the agent that was found, and mints the token for it. */
+  readonly enter: string;
   readonly required: boolean;
 }
 

@@ -56,7 +56,7 @@ async function open(): Promise<void> {
   });
 
   const { image } = config;
-  const capture = config.capture ? await Capture.open(config.capture, image, draft.origin) : null;
+  const capture = config.capture ? await Capture.open(config.capture, config.csrfToken, image, draft.origin) : null;
   if (capture) draft.origin = capture.origin;
   // Every time this page reports counts from the first page's origin, so that a reload breaks nothing.
   const shift = performance.timeOrigin - draft.origin;
@@ -106,8 +106,8 @@ async function open(): Promise<void> {
   viewport.onPresented = (state) => {
     overlay.present(state.a);
     capture?.presented({ ...state, t: time(state.t) });
-    const { wc, ww, scale, invert } = state.view;
-    readout.textContent = `L ${Math.round(wc)}  W ${Math.round(ww)}  ${Math.round(scale * 100)} %${invert ? "  inverted" : ""}`;
+    const { wc, ww, scale, invert, flip } = state.view;
+    readout.textContent = `L ${Math.round(wc)}  W ${Math.round(ww)}  ${Math.round(scale * 100)} %${invert ? "  inverted" : ""}${flip === -1 ? "  mirrored" : ""}`;
     stage.dataset.seq = String(state.seq);
     stage.dataset.cause = state.cause;
   };

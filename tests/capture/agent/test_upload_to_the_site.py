@@ -54,7 +54,6 @@ class Site:
 
 @pytest.fixture
 def site(data_dir: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    settings.GAZEROOM_AGENT_KEY_FILE = data_dir / "run" / "agent-key"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     from capture.tasks import process_recording
 

@@ -10,8 +10,10 @@ from uuid import UUID
 
 import numpy as np
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from capture.agent import pairing
 from study.models import Assignment, Image, ReferenceFinding, Study, User
 from study.services import studies
 from study.services.errors import Refused
@@ -45,7 +47,10 @@ class Command(BaseCommand):
         truth = _truth(study)
         rng = np.random.default_rng(options["seed"])
         difficulty = {image: float(rng.normal(0.0, 0.5)) for image in sorted(truth)}
-        gaze = SimulatedGaze()
+        # A station of their own, paired as any other; what ties it to the site lies beside this folder.
+        simulated = settings.GAZEROOM_DATA / "run" / "simulated" / "spool"
+        call_command("pair_here", name="simulated station", server=url, spool=simulated)
+        gaze = SimulatedGaze(pairing.load(pairing.file_beside(simulated)))
         readers, users = [], []
         for number, enrolment in enumerate(enrolments):
             password = secrets.token_urlsafe(18)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -110,9 +109,6 @@ class Command(BaseCommand):
             )  # fmt: skip
             url = f"unix://{path}"
         write_private(run / "redis-url", url)
-        key = run / "agent-key"
-        if not key.exists():
-            write_private(key, secrets.token_urlsafe(24))
         return {
             "REDIS_URL": url,
             "GAZEROOM_DATA": str(settings.GAZEROOM_DATA),
@@ -159,13 +155,16 @@ class Command(BaseCommand):
                  "--seed", str(options["seed"]), *truth],
                 env=env,
             )  # fmt: skip
-        supervisor.start(
-            "agent",
-            [*agent, "run", "--port", str(agent_port), "--key-file", str(settings.GAZEROOM_AGENT_KEY_FILE),
-             "--spool", str(data / "spool"), "--lsl-session", session,
-             "--allow-origin", f"http://localhost:{port}", "--allow-origin", f"http://127.0.0.1:{port}"],
-            env=env,
-            ready=lambda: listens(agent_port),
-        )  # fmt: skip
+        try:
+            call_command("pair_here", server=f"http://127.0.0.1:{port}", spool=data / "spool")
+        except CommandError as error:  # revoked by a coordinator: the rest of the site does not need it
+            self._say(f"The station agent of this machine is left out. {error}")
+        else:
+            supervisor.start(
+                "agent",
+                [*agent, "run", "--port", str(agent_port), "--spool", str(data / "spool"), "--lsl-session", session],
+                env=env,
+                ready=lambda: listens(agent_port),
+            )
         if not options["no_demo"]:
             demo.read(f"http://127.0.0.1:{port}", say=self._say)
