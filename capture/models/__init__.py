@@ -1,6 +1,7 @@
 """The entities of recording, one a file."""
 
 from .calibration import Calibration
+from .drift import DriftCheck
 from .gap import Gap
 from .imported import ImportedGaze
 from .recording import Recording, RecordingToken
@@ -10,6 +11,7 @@ from .track import GazeTrack, Utterance
 
 __all__ = [
     "Calibration",
+    "DriftCheck",
     "Gap",
     "GazeTrack",
     "ImportedGaze",

@@ -12,7 +12,8 @@ from .station import Station
 class Calibration(UuidModel, InsertOnly):
     """A reader calibrated and validated at a station: the correction, how good it is, and what was measured.
 
-    `created_at` is when. A recording uses the reader's latest passed one.
+    `created_at` is when. A recording uses the reader's latest passed one. Where the tracker's maker calibrates too, this
+    correction lies on top of that: it is fitted to gaze as the tracker reports it.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="calibrations")
@@ -20,7 +21,20 @@ class Calibration(UuidModel, InsertOnly):
     enrolment = models.ForeignKey(
         Enrolment, on_delete=models.PROTECT, related_name="calibrations", null=True, help_text="Whose thresholds held."
     )
-    affine = models.JSONField(help_text='{"left": [a, b, c, d, e, f] | null, "right": …}, normalised display space.')
+    correction = models.JSONField(
+        help_text='{"left": [6 or 12 coefficients] | null, "right": …}, normalised display space.'
+    )
+    fit = models.JSONField(
+        default=dict, help_text='{"left": {"model", "points", "held_out_deg": {"affine", "quadratic"}}, "right": …}.'
+    )
+    repeats = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        related_name="repeated_by",
+        null=True,
+        help_text="The calibration whose bad points were measured again; the other points are taken over from it.",
+    )
+    retaken = models.JSONField(default=dict, help_text='{"calibration": [[x, y]…], "validation": […]}: those points.')
     display = models.JSONField()
     tracker = models.JSONField(default=dict)
     accuracy_deg = models.FloatField(null=True)

@@ -58,7 +58,7 @@ def calibrate(*, user: User, station: Station, enrolment: Enrolment | None, meas
             user=user,
             station=station,
             enrolment=enrolment,
-            affine=correction,
+            correction=correction,
             display=display.to_dict(),
             tracker=tracker,
             accuracy_deg=result.accuracy_deg,

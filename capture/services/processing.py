@@ -197,7 +197,7 @@ def _build(recording: Recording, image: Image) -> tuple[Track, clocks.ClockFit]:
         states = ViewportStates.from_records(
             records, times, rows=image.rows, columns=image.columns, display=Display.from_dict(display)
         )
-        correction = recording.calibration.affine if recording.calibration else None
+        correction = recording.calibration.correction if recording.calibration else None
         lost = sum(g.missing or 0 for g in recording.gaps.filter(kind=Gap.Kind.SAMPLES, stream=GAZE))
         built = build_track(samples, states=states, correction=correction, clock=clock, lost=lost)
     except ValueError as error:

@@ -67,7 +67,7 @@ def test_the_server_computes_the_correction_and_stores_everything(required: Enro
     assert stored.accuracy_deg is not None and stored.accuracy_deg < 0.2
     assert len(stored.points) == 5 and len(stored.samples["calibration"]) == 5
     # The inverse of the tracker's distortion: 1.04 up and down for the left eye.
-    assert stored.affine["left"][3] == pytest.approx(1 / 1.04, abs=0.02)
+    assert stored.correction["left"][3] == pytest.approx(1 / 1.04, abs=0.02)
     assert Station.objects.get().display["width_px"] == 1280
 
 
