@@ -4,6 +4,7 @@ from .calibration import Calibration
 from .drift import DriftCheck
 from .gap import Gap
 from .imported import ImportedGaze
+from .measures import GazeMeasures
 from .recording import Recording, RecordingToken
 from .segment import Segment
 from .station import Pairing, PairingCode, Revocation, Station
@@ -13,6 +14,7 @@ __all__ = [
     "Calibration",
     "DriftCheck",
     "Gap",
+    "GazeMeasures",
     "GazeTrack",
     "ImportedGaze",
     "Pairing",
