@@ -12,7 +12,9 @@ from django.urls import reverse
 from capture.queries.calibrations import VALIDITY, is_calibrated, latest_accuracy
 from capture.queries.stations import may_manage_stations, station_of
 from capture.services import processing, recordings
-from study.models import Assignment, Membership, Read, Study, User
+from study.models import Assignment, Enrolment, Membership, Read, Study, User
+from study.queries.reading import current_read_of
+from study.queries.studies import protocol_of
 from study.registries import Refusal
 
 
@@ -36,6 +38,22 @@ def needs_calibration(assignment: Assignment, request: HttpRequest) -> Refusal |
         f"Check the station first: {enrolment.study.name} asks for a calibration{where} of the last {hours:.0f} hours.",
         recordings.check_url(enrolment),
     )
+
+
+def offers(enrolment: Enrolment, request: HttpRequest) -> list[tuple[str, str]]:
+    """The station check, where nothing leads to it: a study whose gaze is optional, and a case that is open already.
+
+    Where gaze is optional it is recorded without a check as well, uncorrected. A reader who goes on with a case at
+    another station than the one where it was opened is not sent there out of the open case, but needs it.
+    """
+    body, station = protocol_of(enrolment.study).body, station_of(getattr(request, "session", None))
+    gaze = body.get("gaze", "none")
+    if gaze == "none" or enrolment.consented_at is None or is_calibrated(enrolment.user, body, station):
+        return []
+    if gaze == "required" and current_read_of(enrolment) is None:
+        return []
+    label = "Record gaze: check the station" if gaze == "optional" else "Check this station first"
+    return [(label, recordings.check_url(enrolment))]
 
 
 def reading_room(read: Read, request: HttpRequest) -> dict[str, Any] | None:

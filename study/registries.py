@@ -54,6 +54,9 @@ monitor_columns: Registry[Callable[..., tuple[str, dict[int, str]]]] = Registry(
 #: (study, user) -> list[(label, url)]: what the study's page links to in the rooms above.
 study_links: Registry[Callable[..., list[tuple[str, str]]]] = Registry("study_links")
 
+#: (enrolment, request) -> list[(label, url)]: what a reader may do before reading and need not.
+worklist_offers: Registry[Callable[..., list[tuple[str, str]]]] = Registry("worklist_offers")
+
 #: (user) -> list[(label, url)]: top-level navigation.
 navigation: Registry[Callable[..., list[tuple[str, str]]]] = Registry("navigation")
 

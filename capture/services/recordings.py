@@ -59,7 +59,7 @@ def open_at(*, read: Read, station: Station) -> tuple[Recording, str]:
     held = calibration_for(recording, enrolment.user, station)
     if body.get("gaze") == "required" and not satisfies(held, body):
         raise NotYet(
-            f"You have not calibrated at {station}: check the station first, then continue reading.",
+            f"You have not calibrated at {station}: check the station (on the worklist), then continue reading.",
             url=check_url(enrolment),
         )
     return open_recording(read=read, station=station)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -32,6 +32,7 @@ class Entry:
     gaze: str
     period: str | None = None
     open: bool = False
+    offers: tuple[tuple[str, str], ...] = ()
 
     @property
     def asks_consent(self) -> bool:
@@ -42,7 +43,8 @@ class Entry:
 @never_cache
 @require_safe
 def worklist(request: HttpRequest) -> HttpResponse:
-    entries = [_entry(enrolment) for enrolment in with_progress(enrolments_of(request.user)).order_by("study__name")]
+    enrolments = with_progress(enrolments_of(request.user)).order_by("study__name")
+    entries = [_with_offers(_entry(enrolment), request) for enrolment in enrolments]
     just_read = request.GET.get("study")
     focus = next((e.enrolment.pk for e in entries if e.button and e.enrolment.study.slug == just_read), None)
     if focus is None and not just_read:
@@ -78,6 +80,12 @@ def _entry(enrolment: Enrolment) -> Entry:
         wait = f"{assignment.period} opens on {moment:%-d %B %Y at %H:%M} UTC."
         return Entry(enrolment, finished, total, wait, None, gaze, period)
     return Entry(enrolment, finished, total, f"Next is case {finished + 1} of {total}.", "Read next case", gaze, period)
+
+
+def _with_offers(entry: Entry, request: HttpRequest) -> Entry:
+    if entry.button is None or entry.asks_consent:
+        return entry
+    return replace(entry, offers=tuple(o for f in registries.worklist_offers for o in f(entry.enrolment, request)))
 
 
 @page
