@@ -5,6 +5,7 @@ One folder per recording and epoch (an epoch is one uninterrupted stay of the ag
     SPOOL/<recording>/<epoch>/1.gzr           gaze frames, append-only
     SPOOL/<recording>/<epoch>/2.gzr           clock frames
     SPOOL/<recording>/<epoch>/3.gzr           what the tracker sent beside the gaze channels, if anything
+    SPOOL/<recording>/<epoch>/16.gzr …        companion streams, if the station has any
     SPOOL/<recording>/<epoch>/recording.json  where it has to go, with the token; mode 0600
 
 Frames of 100 ms are written as they fill (`capture.frames`), and made durable by fdatasync every second in a thread of
@@ -21,6 +22,7 @@ import logging
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,18 +32,32 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, SOURCE, Frame, FrameError, decode, encode, read_encoded
+from capture.agent.gaps import FRAME_NUMBER, SILENCE_S, GapFinder, finder_of
+from capture.frames import (
+    CLOCK,
+    FIRST_COMPANION,
+    GAZE,
+    GAZE_CHANNELS,
+    SOURCE,
+    Frame,
+    FrameError,
+    encode,
+    read_decoded,
+    read_encoded,
+)
+
+__all__ = ["FRAME_NUMBER", "SILENCE_S", "Epoch", "GapFinder", "Recorder", "Spool", "SpoolError", "Summary"]
 
 log = logging.getLogger(__name__)
 
 FRAME_S = 0.1
 #: A partial frame is written when no sample has come for so long.
 STALE_S = 0.15
-#: Silence at the beginning or the end of a recording is a gap when it is longer than this.
-SILENCE_S = 0.5
 SYNC_S = 1.0
 #: Rows after which a frame is cut whatever its times say (a tracker may send nonsense for times).
 MAX_ROWS = 4096
+#: Bytes of samples after which it is cut too: a WebSocket message has its limit.
+MAX_FRAME_BYTES = 4 * 2**20
 #: Samples kept in memory while the disk refuses them: five minutes at 1200 Hz, 90 MB.
 MAX_WAITING = 360_000
 
@@ -49,8 +65,6 @@ MAX_WAITING = 360_000
 EARLY_S = 2.0
 #: Notes kept with an epoch; a tracker that complains without end is told of at the start.
 MAX_NOTES = 500
-
-FRAME_NUMBER = 1 + GAZE_CHANNELS.index("FrameNumber")
 
 Array = NDArray[np.float64]
 
@@ -80,14 +94,25 @@ class StreamFile:
 
     def recover(self, on_frame: Callable[[Frame], None] | None = None) -> None:
         """Index what is there and truncate the torn tail. Raises FrameError for damage that is no torn tail."""
-        for header, data in read_encoded(self.path):
-            if (header.stream, header.epoch, header.sequence) != (self.stream, self.epoch, self.frames):
-                raise FrameError(f"{self.path.name} holds a frame that does not belong there: {header}.")
-            self._account(data, header.n)
-            if on_frame:
-                on_frame(decode(data))
+        # The stream whose gaps are looked for is opened; of the others the CRC is enough.
+        if on_frame:
+            for data, frame in read_decoded(self.path):
+                self._recognise((frame.stream, frame.epoch, frame.sequence))
+                self._account(data, frame.n)
+                on_frame(frame)
+        else:
+            for header, data in read_encoded(self.path):
+                self._recognise((header.stream, header.epoch, header.sequence))
+                self._account(data, header.n)
         os.ftruncate(self._fd, self.size)
         self.sync()
+
+    def _recognise(self, found: tuple[int, UUID, int]) -> None:
+        if found != (self.stream, self.epoch, self.frames):
+            raise FrameError(
+                f"{self.path.name} holds frame {found[2]} of stream {found[0]} and epoch {found[1]} "
+                f"where frame {self.frames} of its own belongs."
+            )
 
     @property
     def frames(self) -> int:
@@ -102,6 +127,17 @@ class StreamFile:
     def sha256(self) -> str:
         """Over all frames written, concatenated."""
         return self._hash.hexdigest()
+
+    def sha256_of(self, frames: int) -> str:
+        """Over the first `frames` frames, as they lie on the disk."""
+        digest, place, end = hashlib.sha256(), 0, self._offsets[frames]
+        while place < end:
+            data = os.pread(self._fd, min(2**20, end - place), place)
+            if not data:
+                raise OSError(f"{self.path} is shorter than it was")
+            digest.update(data)
+            place += len(data)
+        return digest.hexdigest()
 
     def append(self, samples: Array) -> None:
         """Write one frame. If the disk refuses it, nothing of it remains and OSError is raised."""
@@ -136,60 +172,6 @@ class StreamFile:
             self._fd = -1
 
 
-class GapFinder:
-    """Finds samples that never came, by the tracker's own sequence numbers; by time where it has none.
-
-    `since` is when samples were first expected (LSL seconds), if that is known.
-    """
-
-    def __init__(self, rate_hz: float, since: float | None = None) -> None:
-        self._rate = rate_hz
-        self._since = since
-        self._last: tuple[float, float] | None = None  # frame number, time
-        self.gaps: list[dict[str, Any]] = []
-
-    def feed(self, samples: Array) -> None:
-        """`samples` float64 [n, 31] in order of arrival."""
-        numbers, times = samples[:, FRAME_NUMBER], samples[:, 0]
-        if self._last is not None:
-            numbers = np.concatenate([[self._last[0]], numbers])
-            times = np.concatenate([[self._last[1]], times])
-        if not len(numbers):
-            return
-        if self._last is None and self._since is not None and times[0] - self._since > SILENCE_S:
-            self._add(None, numbers[0], None, self._since, times[0])
-        self._last = (float(numbers[-1]), float(times[-1]))
-        steps, spans = np.diff(numbers), np.diff(times)
-        counted = np.isfinite(steps)
-        late = (spans > 1.5 / self._rate) if self._rate > 0 else np.zeros(len(spans), dtype=bool)
-        for i in np.flatnonzero(np.where(counted, steps != 1, late)):
-            missing: int | None
-            if not counted[i]:
-                missing = max(round(float(spans[i]) * self._rate) - 1, 1)
-            else:
-                # Numbers that go back are a tracker that started again: how much it missed is not known.
-                missing = int(steps[i]) - 1 if steps[i] > 1 else None
-            self._add(numbers[i], numbers[i + 1], missing, times[i], times[i + 1])
-
-    def finish(self, until: float) -> None:
-        """No more samples are expected after `until` (LSL seconds): silence before it is a gap."""
-        number, last = self._last or (None, self._since)
-        if last is not None and until - last > SILENCE_S:
-            self._add(number, None, None, last, until)
-
-    def _add(self, after: float | None, before: float | None, missing: int | None, t0: float, t1: float) -> None:
-        self.gaps.append(
-            {
-                "stream": GAZE,
-                "after_frame": int(after) if after is not None and np.isfinite(after) else None,
-                "before_frame": int(before) if before is not None and np.isfinite(before) else None,
-                "missing": missing,
-                "t0": float(t0),
-                "t1": float(t1),
-            }
-        )
-
-
 @dataclass
 class Epoch:
     """One stay on one recording, on disk. `state` is recording, ended or refused (then `reason` says why)."""
@@ -205,15 +187,28 @@ class Epoch:
     interrupted: bool = False  # the agent died on it
     gaps: list[dict[str, Any]] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
+    #: When it began: LSL seconds, seconds since 1970 and the boot of this computer, which its LSL clock counts from.
+    began: dict[str, Any] = field(default_factory=dict)
+    #: No sample later than this was to be recorded (LSL seconds); None if the agent died.
+    until: float | None = None
     files: dict[int, StreamFile] = field(default_factory=dict)
 
     @classmethod
-    def create(cls, root: Path, recording: str, token: str, socket: str, streams: dict[str, dict[str, Any]]) -> Epoch:
-        """A new folder, durable with its name. Raises OSError."""
+    def create(
+        cls,
+        root: Path,
+        recording: str,
+        token: str,
+        socket: str,
+        streams: dict[str, dict[str, Any]],
+        now: float = 0.0,
+    ) -> Epoch:
+        """A new folder, durable with its name; `now` is LSL time. Raises OSError."""
         epoch = uuid4()
         folder = root / recording / str(epoch)
         folder.mkdir(parents=True, mode=0o700)
         new = cls(folder, recording, epoch, token, socket, streams)
+        new.began = {"lsl": now, "utc": time.time(), "boot": boot_id()}
         new.files = {int(s): StreamFile(folder / f"{s}.gzr", int(s), epoch) for s in streams}
         new.save()
         for directory in (folder, folder.parent, root):
@@ -238,17 +233,25 @@ class Epoch:
                 values["interrupted"],
                 values["gaps"],
                 values.get("notes", []),
+                values.get("began", {}),
+                values.get("until"),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SpoolError(
                 f"{folder} is no recording this agent can read ({error!r}): look at it by hand."
             ) from error
-        finder = GapFinder(float(old.streams.get(str(GAZE), {}).get("rate_hz") or 0))
+        finders: list[GapFinder] = []
         try:
-            for s in old.streams:
-                file = StreamFile(folder / f"{s}.gzr", int(s), epoch)
-                old.files[int(s)] = file
-                file.recover((lambda frame: finder.feed(frame.samples)) if int(s) == GAZE else None)
+            for s, told in old.streams.items():
+                stream = int(s)
+                file = StreamFile(folder / f"{s}.gzr", stream, epoch)
+                old.files[stream] = file
+                if old.state == "recording" and (stream == GAZE or stream >= FIRST_COMPANION):
+                    finder = finder_of(stream, told, old.began.get("lsl"))
+                    finders.append(finder)
+                    file.recover(lambda frame, finder=finder: finder.feed(frame.samples))  # type: ignore[misc]
+                else:
+                    file.recover()
         except SpoolError:
             old.close()
             raise
@@ -256,7 +259,8 @@ class Epoch:
             old.close()
             raise SpoolError(f"{folder} is damaged: {error}") from error
         if old.state == "recording":
-            old.state, old.interrupted, old.gaps = "ended", True, finder.gaps
+            old.state, old.interrupted = "ended", True
+            old.gaps = [gap for finder in finders for gap in finder.gaps]
             old.save()
         return old
 
@@ -273,6 +277,8 @@ class Epoch:
             "interrupted": self.interrupted,
             "gaps": self.gaps,
             "notes": self.notes,
+            "began": self.began,
+            "until": self.until,
         }
         path = self.folder / "recording.json"
         temporary = path.with_suffix(".tmp")
@@ -328,8 +334,10 @@ class Spool:
                 log.error("%s", error)
         return found
 
-    def create(self, recording: str, token: str, socket: str, streams: dict[str, dict[str, Any]]) -> Epoch:
-        return Epoch.create(self.root, recording, token, socket, streams)
+    def create(
+        self, recording: str, token: str, socket: str, streams: dict[str, dict[str, Any]], now: float = 0.0
+    ) -> Epoch:
+        return Epoch.create(self.root, recording, token, socket, streams, now)
 
     def close(self) -> None:
         os.close(self._lock)
@@ -369,6 +377,10 @@ class Recorder:
         self._owed: list[Array] = []  # frames of stream 3 whose gaze frame is on the disk already
         self._before: list[Epoch] = []  # epochs of this recording that `roll` has ended
         self._finder = GapFinder(0)
+        self._companions: dict[str, dict[str, Any]] = {}  # what streams 16 and above say of themselves
+        self._beside: dict[int, _Beside] = {}
+        #: Waits until companions have delivered what was measured up to (LSL seconds), at most so long (seconds).
+        self.settle: Callable[[float, float], None] = lambda until, patience_s: None
         self._since, self._until = -np.inf, np.inf
         self._correction: Array | None = None
         self._arrived = 0.0
@@ -389,13 +401,16 @@ class Recorder:
         with self._mutex:
             if self._epoch is not None:
                 raise SpoolError(f"Recording {self._epoch.recording} is still running: stop it first.")
+            since = self._clock()
+            streams = {**streams, **self._companions}
             try:
-                epoch = self._spool.create(recording, token, socket, streams)
+                epoch = self._spool.create(recording, token, socket, streams, since)
             except OSError as error:
                 raise SpoolError(f"The spool {self._spool.root} cannot be written ({error.strerror}).") from error
-            self._since, self._until = self._clock(), np.inf
-            rate = float(streams[str(GAZE)].get("rate_hz") or 0)
-            self._rows, self._owed, self._before, self._finder = [], [], [], GapFinder(rate, self._since)
+            self._since, self._until = since, np.inf
+            self._rows, self._owed, self._before = [], [], []
+            self._finder = finder_of(GAZE, streams[str(GAZE)], since)
+            self._beside = _besides(streams, since)
             self._drained.clear()
             self.fault = ""
             self._epoch = epoch
@@ -412,19 +427,21 @@ class Recorder:
             if self._epoch is None:
                 raise SpoolError("Nothing is being recorded.")
             self._until = self._clock()
+        began = time.monotonic()
         self._drained.wait(patience_s)
+        self.settle(self._until, max(patience_s - (time.monotonic() - began), 0.0))
         with self._mutex:
             epoch = self._epoch
             if epoch is None:
                 raise SpoolError("Nothing is being recorded.")
-            self._cut(whole=False)
-            if self._rows or self._owed:
+            if not self._cut_all():
                 self._until = np.inf
                 raise SpoolError(f"The end of the recording cannot be written: {self.fault} Free space and stop again.")
-            self._finder.finish(self._until)
+            for finder in self._finders():
+                finder.finish(self._until)
             try:
                 epoch.sync()
-                epoch.state, epoch.gaps = "ended", self._finder.gaps
+                epoch.state, epoch.gaps, epoch.until = "ended", self._gaps(), self._until
                 epoch.save()
             except OSError as error:
                 epoch.state, self._until = "recording", np.inf
@@ -447,26 +464,85 @@ class Recorder:
         """
         with self._mutex:
             old = self._epoch
+            if old is not None:
+                streams = {**streams, **self._companions}
             if old is None or old.streams == streams:
                 return None
-            self._cut(whole=False)
-            if self._rows or self._owed:
+            if not self._cut_all():
                 raise SpoolError(f"A new epoch cannot begin: {self.fault}")
             try:
-                new = self._spool.create(old.recording, old.token, old.socket, streams)
+                new = self._spool.create(old.recording, old.token, old.socket, streams, self._clock())
                 old.sync()
-                old.state, old.gaps = "ended", self._finder.gaps
+                old.state, old.gaps = "ended", self._gaps()
                 old.save()
             except OSError as error:
                 old.state = "recording"
                 raise SpoolError(f"The spool {self._spool.root} cannot be written ({error.strerror}).") from error
-            self._finder = GapFinder(float(streams[str(GAZE)].get("rate_hz") or 0))
+            self._finder = finder_of(GAZE, streams[str(GAZE)])
+            self._beside = _besides(streams)
             self._before.append(old)
             self._epoch = new
             if self._correction is not None:
                 self._append(CLOCK, self._correction)
         self._changed()
         return new
+
+    def companions(self, streams: dict[str, dict[str, Any]]) -> Epoch | None:
+        """These companion streams are there from now on; a running recording goes on with them in a new epoch.
+
+        A companion that has gone stays described: it may come back. Returns and raises as `roll`.
+        """
+        with self._mutex:
+            self._companions = dict(streams)
+            old = self._epoch
+            if old is None:
+                return None
+            own = {s: told for s, told in old.streams.items() if int(s) < FIRST_COMPANION}
+        return self.roll(own)
+
+    def companion(self, stream: int, samples: Array) -> None:
+        """Samples [n, 1 + channels] of a companion stream as they arrive; n = 0 as for `gaze`."""
+        with self._mutex:
+            beside = self._beside.get(stream)
+            if self._epoch is None or beside is None:
+                return
+            now = self._clock()
+            if len(samples):
+                times = samples[:, 0]
+                early = (times < self._since) & (now - self._since < EARLY_S)
+                samples = samples[~(early | (times > self._until))]
+            if len(samples):
+                beside.finder.feed(samples)
+                beside.rows.append(samples)
+                beside.arrived = now
+            self._cut_beside(stream, beside, whole=now - beside.arrived < STALE_S)
+
+    def _finders(self) -> list[GapFinder]:
+        return [self._finder, *(beside.finder for beside in self._beside.values())]
+
+    def _gaps(self) -> list[dict[str, Any]]:
+        return [gap for finder in self._finders() for gap in finder.gaps]
+
+    def _cut_all(self) -> bool:
+        """Write all that waits; False if the disk refused some of it."""
+        self._cut(whole=False)
+        for stream, beside in self._beside.items():
+            self._cut_beside(stream, beside, whole=False)
+        return not (self._rows or self._owed or any(beside.rows for beside in self._beside.values()))
+
+    def _cut_beside(self, stream: int, beside: _Beside, *, whole: bool) -> None:
+        if not beside.rows:
+            return
+        rows = beside.rows[0] if len(beside.rows) == 1 else np.concatenate(beside.rows)
+        while len(rows):
+            end = _frame_end(rows, whole=whole)
+            if not end or not self._append(stream, rows[:end]):
+                break
+            rows = rows[end:]
+        if len(rows) > MAX_WAITING // 8:
+            log.critical("%d samples of stream %d are lost: %s", len(rows) - MAX_WAITING // 8, stream, self.fault)
+            rows = rows[-MAX_WAITING // 8 :]
+        beside.rows = [rows] if len(rows) else []
 
     def note(self, note: dict[str, Any]) -> None:
         """Keep with the recording, if there is one, what its source has to say."""
@@ -523,9 +599,8 @@ class Recorder:
             return
         rows = self._rows[0] if len(self._rows) == 1 else np.concatenate(self._rows)
         while len(rows):
-            beyond = np.flatnonzero(rows[:, 0] >= rows[0, 0] + FRAME_S - 1e-6)
-            end = min(int(beyond[0]) if len(beyond) else len(rows), MAX_ROWS)
-            if whole and not len(beyond) and len(rows) < MAX_ROWS:
+            end = _frame_end(rows, whole=whole)
+            if not end:
                 break
             if self._owed or not self._append(GAZE, rows[:end, : 1 + len(GAZE_CHANNELS)]):
                 break
@@ -569,6 +644,37 @@ class Recorder:
     def close(self) -> None:
         self._stop.set()
         self._syncer.join(2.0)
+
+
+@dataclass
+class _Beside:
+    """A companion stream while it is recorded."""
+
+    finder: GapFinder
+    rows: list[Array] = field(default_factory=list)
+    arrived: float = 0.0
+
+
+def _besides(streams: dict[str, dict[str, Any]], since: float | None = None) -> dict[int, _Beside]:
+    told = {int(s): one for s, one in streams.items() if int(s) >= FIRST_COMPANION}
+    return {s: _Beside(finder_of(s, one, since)) for s, one in told.items()}
+
+
+def _frame_end(rows: Array, *, whole: bool) -> int:
+    """How many of these rows make the next frame; 0 while it is not full and `whole` asks for a full one."""
+    beyond = np.flatnonzero(rows[:, 0] >= rows[0, 0] + FRAME_S - 1e-6)
+    most = max(min(MAX_ROWS, MAX_FRAME_BYTES // (8 * rows.shape[1])), 1)
+    if whole and not len(beyond) and len(rows) < most:
+        return 0
+    return min(int(beyond[0]) if len(beyond) else len(rows), most)
+
+
+def boot_id() -> str:
+    """This boot of this computer, from which its LSL clock counts; empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _fsync_folder(path: Path) -> None:
