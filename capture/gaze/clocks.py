@@ -136,6 +136,36 @@ def fit(exchanges: ArrayLike, *, window_s: float = 10.0, knot_s: float = 60.0) -
     return ClockFit(tuple(pieces), float(max(bounds)), len(rows), drift * 1e6, float(np.median(rtt)))
 
 
+def tracker_offset(t: ArrayLike, measured: ArrayLike, *, window_s: float = 30.0) -> tuple[Floats, float | None]:
+    """Seconds to add to a tracker's times to have the agent's LSL time, [N], and the error bound of the measurements.
+
+    Parameters
+    ----------
+    t
+        The tracker's times, LSL seconds, [N].
+    measured
+        What the agent measured meanwhile (stream 2): its LSL time, correction, uncertainty and the tracker's time of
+        each measurement, seconds, [K, 4]. Rows that are not finite are left out; without any there is nothing to add.
+    window_s
+        Length of the windows whose least uncertain measurement is believed, as in `fit`.
+    """
+    times = np.asarray(t, dtype=np.float64)
+    rows = np.asarray(measured, dtype=np.float64).reshape(-1, 4)
+    rows = rows[np.isfinite(rows[:, :3]).all(axis=1)]
+    if not len(rows):
+        return np.zeros(len(times)), None
+    there, correction, uncertainty = rows[:, 0] - rows[:, 1], rows[:, 1], np.maximum(rows[:, 2], 1e-6)
+    order = np.argsort(there, kind="stable")
+    there, correction, uncertainty = there[order], correction[order], uncertainty[order]
+    x, base = there - there[0], correction[0]
+    best = _best_of_each(_windows(x, np.zeros(len(x), dtype=np.int64), window_s), uncertainty)
+    span = x[best][-1] - x[best][0]
+    knots = np.linspace(x[best][0], x[best][-1], max(2, round(span / 60.0) + 1)) if span > 0 else np.zeros(1)
+    values = _robust(x[best], correction[best] - base, 1.0 / uncertainty[best], knots)
+    # Beyond the first and the last measurement the correction stays as it was.
+    return base + np.interp(times - there[0], knots, values), float(uncertainty[best].max())
+
+
 def _step(rows: Floats) -> float:
     """What the browser rounds its clock to, seconds: the coarsest step that all durations are multiples of."""
     seconds = (rows[:, 3] - rows[:, 0]) / 1000.0

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,13 +19,16 @@ from numpy.typing import ArrayLike, NDArray
 from capture.frames import GAZE_CHANNELS
 
 from . import quality
-from .calibration import IDENTITY, Affine, apply, binocular
+from .calibration import IDENTITY, apply, binocular
 from .clocks import ClockFit
 from .display import Display
 from .events import ivt
 from .mapping import Seen, ViewportStates, to_image
+from .stretches import Stretch, in_order
 
 Floats = NDArray[np.float64]
+#: Times [N] in seconds and gaze [N, 2] in degrees, to fixations.
+Detector = Callable[..., ivt.Fixations]
 
 SCHEMA = "gazeroom.track/2"
 #: Before the track carried its viewport states.
@@ -161,83 +164,123 @@ def build_track(
     samples: ArrayLike,
     *,
     states: ViewportStates,
-    correction: Mapping[str, Affine | None] | None = None,
+    correction: Mapping[str, Any] | None = None,
     clock: ClockFit | None = None,
     lost: int = 0,
+    detect: Detector = ivt.detect,
 ) -> GazeTrack:
-    """Turn gaze samples into a GazeTrack.
+    """Turn the gaze samples of one stretch into a GazeTrack: `join_tracks` of samples [N, 31] on the states' display.
+
+    `correction` is each eye's from the calibration; none is applied if omitted.
+    """
+    eyes = correction if correction is not None else {"left": IDENTITY, "right": IDENTITY}
+    stretch = Stretch(np.asarray(samples, dtype=np.float64), states.display, eyes)
+    return join_tracks([stretch], states=states, clock=clock, lost=lost, detect=detect)
+
+
+def join_tracks(
+    stretches: Sequence[Stretch],
+    *,
+    states: ViewportStates,
+    clock: ClockFit | None = None,
+    lost: int = 0,
+    detect: Detector = ivt.detect,
+) -> GazeTrack:
+    """Turn everything that was recorded of one read into one GazeTrack.
 
     Parameters
     ----------
-    samples
-        float64 [N, 31]: LSL seconds, then the 30 channels of `capture.frames.GAZE_CHANNELS`. Put in order of time here.
+    stretches
+        What was recorded, each stretch with its own display, calibration and clock. Put in order of time here
+        (`stretches.in_order`); what could not be used is counted in the track's `meta["disorder"]` and is data loss.
     states
-        What was on the screen, in LSL seconds, with the display and the image's size.
-    correction
-        Each eye's affine from the calibration; none is applied if omitted.
+        What was on the screen, in LSL seconds, with the image's size.
     clock
         The fit that gave the states their times; its bound is published with the track.
     lost
         Samples known to be missing (by frame number); they count in the data loss.
+    detect
+        Finds fixations from times [N] and gaze in degrees [N, 2]; I-VT with its defaults if omitted.
 
     Returns
     -------
     GazeTrack
-        Fixations are found in degrees on the screen (I-VT), where the eye moves; then they are cut wherever the image
-        moved on the screen, and each piece of at least 40 ms is placed in the image through its own state.
+        Fixations are found in degrees on the screen, where the eye moves; then they are cut wherever the image moved on
+        the screen, and each piece of at least 40 ms is placed in the image through its own state.
 
     Raises
     ------
     ValueError
-        No samples, or samples of another shape.
+        No samples with a time, or samples of another shape.
     """
-    rows = np.asarray(samples, dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] != 1 + len(GAZE_CHANNELS):
-        raise ValueError(f"Gaze samples have shape [N, {1 + len(GAZE_CHANNELS)}], got {list(rows.shape)}.")
-    rows = rows[np.isfinite(rows[:, 0])]
-    if not len(rows):
+    pieces, disorder = in_order(stretches)
+    if not pieces:
         raise ValueError("The recording has no gaze samples.")
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    display = states.display
-    lsl = rows[:, 0]
-    correction = correction if correction is not None else {"left": IDENTITY, "right": IDENTITY}
-    screen = display.to_px(screen_gaze(rows, correction))
-    mapped = to_image(lsl, screen, states)
+    origin = float(pieces[0].samples[0, 0])
+    parts = [_part(piece, states, origin, detect) for piece in pieces]
+    columns = [np.concatenate([part.columns[i] for part in parts]) for i in range(len(parts[0].columns))]
+    # A short piece may lie in the silences of a longer one.
+    order = np.argsort(columns[0], kind="stable")
+    lsl, image, inside, state, ppd_x, ppd_y, screen, degrees, eyes = (column[order] for column in columns)
+    table = [np.concatenate([getattr(part.fixations, name) for part in parts]) for name in _FIXATIONS]
+    begun = np.argsort(table[_FIXATIONS.index("onset")], kind="stable")
+    fixations = FixationTable(*(column[begun] for column in table))
+    step = float(np.median(np.diff(lsl))) if len(lsl) > 1 else 0.0
+    displays = [display.to_dict() for display in dict.fromkeys(piece.display for piece in pieces)]
     seen = np.isfinite(screen).all(axis=1)
-    degrees = display.to_degrees(screen)
-    origin = float(lsl[0])
-    rate = float(1.0 / np.median(np.diff(lsl))) if len(lsl) > 1 and np.median(np.diff(lsl)) > 0 else 0.0
-    fixations = _fixations(lsl, screen, degrees, mapped.state, states, origin)
     meta = {
         "schema": SCHEMA,
-        "rate_hz": round(rate, 3),
+        "rate_hz": round(1.0 / step, 3) if step > 0 else 0.0,
         "samples": len(lsl),
-        "data_loss": quality.data_loss(seen, expected=len(lsl) + lost),
+        "data_loss": quality.data_loss(seen, expected=len(lsl) + lost + disorder.left_out),
+        "disorder": disorder.to_dict(),
         "clock_bound_ms": None if clock is None else clock.bound_s * 1000.0,
         "clock_drift_ppm": None if clock is None else clock.drift_ppm,
         "clock_exchanges": 0 if clock is None else clock.exchanges,
+        "clock_pieces": 0 if clock is None else len(clock.pieces),
+        "clock_rtt_ms": None if clock is None else clock.rtt_s * 1000.0,
+        "events": detect.__module__.rpartition(".")[2],
         "states": len(states),
-        "display": display.to_dict(),
+        "display": states.display.to_dict(),
+        "displays": displays,
         "rows": states.rows,
         "columns": states.columns,
         "rms_s2s_deg": _within_fixations(quality.rms_s2s, degrees, lsl, fixations, origin),
     }
     return GazeTrack(
-        origin,
-        lsl - origin,
-        mapped.image_xy[:, 0],
-        mapped.image_xy[:, 1],
-        mapped.inside,
-        mapped.state,
-        mapped.ppd_x,
-        mapped.ppd_y,
-        screen[:, 0],
-        screen[:, 1],
-        fixations,
-        meta,
-        states,
-        _eyes(rows, correction, display),
+        origin_lsl=origin,
+        t=lsl - origin,
+        x=image[:, 0],
+        y=image[:, 1],
+        valid=inside,
+        state=state,
+        ppd_x=ppd_x,
+        ppd_y=ppd_y,
+        screen_x=screen[:, 0],
+        screen_y=screen[:, 1],
+        fixations=fixations,
+        meta=meta,
+        states=states,
+        eyes=eyes,
     )
+
+
+class _Part(NamedTuple):
+    """One piece mapped: time, image, inside, state, ppd x, ppd y, screen, degrees and eyes of its samples."""
+
+    columns: tuple[Any, ...]
+    fixations: FixationTable
+
+
+def _part(piece: Stretch, states: ViewportStates, origin: float, detect: Detector) -> _Part:
+    rows, display = piece.samples, piece.display
+    here = states if display == states.display else replace(states, display=display)
+    lsl = rows[:, 0]
+    screen = display.to_px(screen_gaze(rows, piece.correction))
+    degrees = display.to_degrees(screen)
+    mapped = to_image(lsl, screen, here)
+    fixations = _fixations(lsl, screen, detect(lsl, degrees), mapped.state, here, origin)
+    return _Part((lsl, *mapped[:2], mapped.state, *mapped[2:4], screen, degrees, _eyes(piece)), fixations)
 
 
 def _read_states(file: Any, meta: Mapping[str, Any]) -> ViewportStates | None:
@@ -247,7 +290,7 @@ def _read_states(file: Any, meta: Mapping[str, Any]) -> ViewportStates | None:
     return ViewportStates(**{name: file[f"viewport_{name}"] for name in ViewportStates.ARRAYS}, **size)
 
 
-def screen_gaze(rows: Floats, correction: Mapping[str, Affine | None]) -> Floats:
+def screen_gaze(rows: Floats, correction: Mapping[str, Any]) -> Floats:
     """Corrected binocular gaze, normalised, [N, 2], from rows [N, 31]; NaN where no eye is valid."""
     return binocular(_raw_gaze(rows, "Left"), _raw_gaze(rows, "Right"), correction)
 
@@ -264,7 +307,8 @@ def _valid(told: Floats) -> NDArray[np.bool_]:
     return np.isnan(told) | (told > 0)
 
 
-def _eyes(rows: Floats, correction: Mapping[str, Affine | None], display: Display) -> Floats:
+def _eyes(piece: Stretch) -> Floats:
+    rows, correction, display = piece.samples, piece.correction, piece.display
     out = np.empty((len(rows), 2, 3))
     for place, eye in enumerate(("Left", "Right")):
         out[:, place, :2] = display.to_px(apply(correction.get(eye.lower()), _raw_gaze(rows, eye)))
@@ -274,9 +318,13 @@ def _eyes(rows: Floats, correction: Mapping[str, Affine | None], display: Displa
 
 
 def _fixations(
-    lsl: Floats, screen: Floats, degrees: Floats, state: NDArray[np.int64], states: ViewportStates, origin: float
+    lsl: Floats,
+    screen: Floats,
+    found: ivt.Fixations,
+    state: NDArray[np.int64],
+    states: ViewportStates,
+    origin: float,
 ) -> FixationTable:
-    found = ivt.detect(lsl, degrees)
     step = float(np.median(np.diff(lsl))) if len(lsl) > 1 else 0.0
     view = np.where(state >= 0, states.views()[np.maximum(state, 0)] if len(states) else 0, -1)
     out: list[tuple[float, ...]] = []

@@ -265,7 +265,8 @@ def check_items(kind: str, start: Any, items: Any) -> list[Any]:
     if len(items) > MAX_ITEMS:
         raise StoreError(f"At most {MAX_ITEMS} items fit in one message; {len(items)} came.")
     for place, item in enumerate(items, start):
-        good = _is_state(item) if kind == "states" else _is_numbers(item, 4)
+        # The fifth number of an exchange says which page made it; older pages had none.
+        good = _is_state(item) if kind == "states" else _is_numbers(item, 4) or _is_numbers(item, 5)
         if not good:
             raise StoreError(f"Item {place} of {kind} is not understood; nothing of this message is stored.")
     return items

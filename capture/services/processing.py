@@ -12,13 +12,14 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -29,13 +30,15 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 import capture.gaze
-from capture.frames import GAZE, GAZE_CHANNELS, Frame, FrameError, read_frames
+from capture.frames import CLOCK, CLOCK_CHANNELS, GAZE, GAZE_CHANNELS, Frame, FrameError, read_frames
 from capture.gaze import clocks
+from capture.gaze.calibration import IDENTITY
 from capture.gaze.display import Display
 from capture.gaze.mapping import ViewportStates
+from capture.gaze.stretches import Stretch
 from capture.gaze.track import GazeTrack as Track
-from capture.gaze.track import build_track
-from capture.models import Gap, GazeTrack, Recording, Utterance
+from capture.gaze.track import join_tracks
+from capture.models import Calibration, Gap, GazeTrack, Recording, Utterance
 from capture.queries.recordings import awaiting_processing
 from study.models import Image, Read, Stage, Transcript
 from study.queries.reading import image_of
@@ -182,78 +185,163 @@ def _settle(recording: Recording) -> None:
 
 
 def _build(recording: Recording, image: Image) -> tuple[Track, clocks.ClockFit]:
-    samples, display = _samples(recording)
-    if not len(samples):
+    stretches = _stretches(recording)
+    if not stretches:
         raise Unprocessable("No gaze sample arrived for this read.")
-    records = store.read_journal(ingest.journal_path(recording, "states"))
-    exchanges = np.array(store.read_journal(ingest.journal_path(recording, "clock")), dtype=np.float64).reshape(-1, 4)
+    records, exchanges = page_log(recording)
     if not len(records):
         raise Unprocessable("No viewport state arrived for this read, so gaze has no image under it.")
     try:
-        times, clock, left = state_times(records, exchanges)
+        timed = state_times(records, exchanges)
         # Between one page and the next the image was not on the screen.
-        records += [{**records[i], "visible": False} for i, _ in left]
-        times = np.r_[times, [t for _, t in left]]
+        shown = [r for r, tied in zip(records, timed.tied, strict=True) if tied]
+        shown += [{**records[i], "visible": False} for i, _ in timed.left]
+        times = np.r_[timed.times[timed.tied], [t for _, t in timed.left]]
+        longest = max(stretches, key=lambda s: len(s.samples))
         states = ViewportStates.from_records(
-            records, times, rows=image.rows, columns=image.columns, display=Display.from_dict(display)
+            shown, times, rows=image.rows, columns=image.columns, display=longest.display
         )
-        correction = recording.calibration.correction if recording.calibration else None
         lost = sum(g.missing or 0 for g in recording.gaps.filter(kind=Gap.Kind.SAMPLES, stream=GAZE))
-        built = build_track(samples, states=states, correction=correction, clock=clock, lost=lost)
+        built = join_tracks(stretches, states=states, clock=timed.clock, lost=lost)
     except ValueError as error:
         raise Unprocessable(str(error)) from error
     if not (built.state >= 0).any():
         raise Unprocessable("Gaze and viewport were never recorded at the same time; look at the station's clock.")
-    return built, clock
+    untied = int((~timed.tied).sum())
+    built.meta.update(_tracker_clock(stretches), states_without_clock=untied)
+    return built, timed.clock
 
 
-def _samples(recording: Recording) -> tuple[Floats, dict[str, Any]]:
-    """All gaze samples [N, 31] of all epochs, sealed or not, and the display they were measured on."""
-    parts: list[Frame] = []
-    display: dict[str, Any] = {}
-    width = 1 + len(GAZE_CHANNELS)
+def _stretches(recording: Recording) -> list[Stretch]:
+    """What each epoch recorded, sealed or not, under the display and the calibration that held in it."""
+    found: dict[UUID, dict[int, list[Frame]]] = {}
     for stream, epoch, path in store.stored_frames(recording.folder):
-        if stream != GAZE:
+        if stream in (GAZE, CLOCK):
+            found.setdefault(epoch, {})[stream] = list(read_frames(path))
+    used = {str(c.pk): c for c in _calibrations(recording)}
+    out = []
+    for epoch, streams in found.items():
+        frames = streams.get(GAZE, [])
+        if not frames:
             continue
-        found = list(read_frames(path))
-        if any(frame.samples.shape[1] != width for frame in found):
+        width = 1 + len(GAZE_CHANNELS)
+        if any(frame.samples.shape[1] != width for frame in frames):
             raise Unprocessable(f"Epoch {epoch} has gaze frames without the {width - 1} standard channels.")
-        parts += found
-        told = recording.epochs.get(str(epoch), {}).get("streams", {}).get(str(GAZE), {}).get("display") or {}
-        if found and display and told != display:
-            raise Unprocessable("The display changed between two epochs of this recording.")
-        display = told if found else display
-    samples = np.concatenate([f.samples for f in parts]) if parts else np.zeros((0, width))
-    if not display and recording.calibration is not None:
-        display = recording.calibration.display
-    return samples, display
+        told = recording.epochs.get(str(epoch), {})
+        # Epochs of before each named its calibration are under the recording's.
+        held = used.get(str(told["calibration"])) if "calibration" in told else recording.calibration
+        measured = told.get("streams", {}).get(str(GAZE), {}).get("display") or (held.display if held else {})
+        try:
+            display = Display.from_dict(measured)
+        except ValueError as error:
+            raise Unprocessable(str(error)) from error
+        clock = [f.samples for f in streams.get(CLOCK, []) if f.samples.shape[1] == 1 + len(CLOCK_CHANNELS)]
+        out.append(
+            Stretch(
+                np.concatenate([f.samples for f in frames]),
+                display,
+                held.correction if held else {"left": IDENTITY, "right": IDENTITY},
+                np.concatenate(clock) if clock else None,
+            )
+        )
+    return out
 
 
-def state_times(
-    records: list[dict[str, Any]], exchanges: Floats
-) -> tuple[Floats, clocks.ClockFit, list[tuple[int, float]]]:
-    """LSL time of each state [M], the fit of the last clock, and (last state, LSL time) of each page that was left.
+def _calibrations(recording: Recording) -> Iterable[Calibration]:
+    named = {told.get("calibration") for told in recording.epochs.values()} | {recording.calibration_id}
+    return Calibration.objects.filter(pk__in=[c for c in named if c])
 
-    A page loaded again keeps the first page's time origin. Where a browser has forgotten it, time starts anew: then
-    each stretch of states is read by the exchanges of its own stretch.
+
+def _tracker_clock(stretches: list[Stretch]) -> dict[str, Any]:
+    """How far the tracker's clock was from the agent's, and how sure that is."""
+    found = [clocks.tracker_offset(s.samples[:1, 0], s.clock) for s in stretches if s.clock is not None]
+    known = [(float(offset[0]), bound) for offset, bound in found if bound is not None]
+    if not known:
+        return {"tracker_offset_ms": None, "tracker_bound_ms": None}
+    offset, _ = known[0]
+    return {"tracker_offset_ms": 1000 * offset, "tracker_bound_ms": 1000 * max(bound for _, bound in known)}
+
+
+def page_log(recording: Recording) -> tuple[list[dict[str, Any]], Floats]:
+    """The page's viewport states [M], and its clock exchanges [N, 5]: the four times and the page that made them.
+
+    NaN stands for the page in logs of before pages had names.
+    """
+    records = store.read_journal(ingest.journal_path(recording, "states"))
+    rows = store.read_journal(ingest.journal_path(recording, "clock"))
+    return records, np.array([[*row, np.nan][:5] for row in rows], dtype=np.float64).reshape(-1, 5)
+
+
+class Timed(NamedTuple):
+    """The page's log in LSL time.
+
+    times [M] of the states, NaN where not tied; tied [M], whether the state's page ever exchanged clocks with the
+    agent; left: the last state and the LSL time of each page that another one followed; clock: the fit, with the worst
+    bound.
+    """
+
+    times: Floats
+    tied: NDArray[np.bool_]
+    left: list[tuple[int, float]]
+    clock: clocks.ClockFit
+
+
+def state_times(records: list[dict[str, Any]], exchanges: Floats) -> Timed:
+    """When each state was on the screen, in LSL time, each page by its own exchanges.
+
+    A page loaded again keeps the first page's time origin as the wall clock tells it, which may have been set
+    meanwhile: the clocks are tied anew. Raises ValueError when no page exchanged clocks with the agent.
     """
     t = np.array([r["t"] for r in records], dtype=np.float64)
-    of_states = np.split(np.arange(len(t)), np.flatnonzero(np.diff(t) < -_NEW_CLOCK_MS) + 1)
-    of_clocks = np.split(exchanges, np.flatnonzero(np.diff(exchanges[:, 0]) < -_NEW_CLOCK_MS) + 1)
+    times = np.full(len(t), np.nan)
+    fits: list[clocks.ClockFit] = []
+    ends: list[tuple[int, float]] = []
+    pages = _pages(records, t, exchanges)
+    for states, own in pages:
+        try:
+            fit = clocks.fit(own)
+        except ValueError:
+            if len(pages) == 1:
+                raise
+            continue
+        times[states] = fit.to_lsl(t[states])
+        fits.append(fit)
+        if states is not pages[-1][0]:
+            ends.append((int(states[-1]), float(fit.to_lsl(max(own[-1, 3], t[states[-1]])))))
+    if not fits:
+        raise ValueError("There is no usable clock exchange between the page and the agent: the clocks cannot be tied.")
+    return Timed(times, np.isfinite(times), ends, _whole(fits))
+
+
+def _pages(records: list[dict[str, Any]], t: Floats, exchanges: Floats) -> list[tuple[NDArray[np.intp], Floats]]:
+    """The places of each page's states, and its exchanges [K, 4], in order."""
+    names = np.array([r.get("page", np.nan) for r in records], dtype=np.float64)
+    out = []
+    for name in dict.fromkeys(names[~np.isnan(names)].tolist()):
+        out.append((np.flatnonzero(names == name), exchanges[exchanges[:, 4] == name, :4]))
+    nameless = np.flatnonzero(np.isnan(names))
+    if not len(nameless):
+        return out
+    # Pages without a name: where a browser had forgotten the first page's origin, time starts anew.
+    old = exchanges[np.isnan(exchanges[:, 4]), :4]
+    of_states = np.split(nameless, np.flatnonzero(np.diff(t[nameless]) < -_NEW_CLOCK_MS) + 1)
+    of_clocks = np.split(old, np.flatnonzero(np.diff(old[:, 0]) < -_NEW_CLOCK_MS) + 1)
     if len(of_states) != len(of_clocks):
         raise ValueError(
             f"The page's states come from {len(of_states)} clocks and its exchanges from {len(of_clocks)}: "
             "they cannot be told apart."
         )
-    times = np.empty(len(t))
-    bounds, ends = [], []
-    for rows, own in zip(of_states, of_clocks, strict=True):
-        fit = clocks.fit(own)
-        times[rows] = fit.to_lsl(t[rows])
-        bounds.append(fit.bound_s)
-        ends.append((int(rows[-1]), float(fit.to_lsl(max(own[-1, 3], t[rows[-1]])))))
-    worst = clocks.ClockFit(fit.pieces, max(bounds), len(exchanges), fit.drift_ppm)
-    return times, worst, ends[:-1]
+    return [*zip(of_states, of_clocks, strict=True), *out]
+
+
+def _whole(fits: list[clocks.ClockFit]) -> clocks.ClockFit:
+    """One fit of all pages whose times follow one another, else of the last; its bound is the worst of all."""
+    pieces = tuple(piece for fit in fits for piece in fit.pieces)
+    if any(b.first_s < a.last_s for a, b in pairwise(pieces)):
+        pieces = fits[-1].pieces
+    count = sum(fit.exchanges for fit in fits)
+    drift = sum(fit.drift_ppm * fit.exchanges for fit in fits) / count
+    return clocks.ClockFit(pieces, max(f.bound_s for f in fits), count, drift, max(f.rtt_s for f in fits))
 
 
 def _utterances(transcript: Transcript | None, clock: clocks.ClockFit, track: Track) -> list[tuple[str, float, float]]:

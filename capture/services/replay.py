@@ -10,7 +10,7 @@ from capture.gaze.track import GazeTrack as Track
 from capture.models import GazeTrack, Recording
 from study.models import Study, User
 
-from . import ingest, processing, store, tracks
+from . import processing, tracks
 
 #: More than the eye can follow in a replay; the track itself keeps every sample.
 RATE_HZ = 120.0
@@ -60,10 +60,10 @@ def _nullable(values: Any, gone: Any, step: int) -> list[float | None]:
 
 
 def _states(recording: Recording, track: Track) -> list[dict[str, Any]]:
-    records = store.read_journal(ingest.journal_path(recording, "states"))
-    exchanges = store.read_journal(ingest.journal_path(recording, "clock"))
-    times, _, _ = processing.state_times(records, np.array(exchanges, dtype=np.float64).reshape(-1, 4))
+    records, exchanges = processing.page_log(recording)
+    timed = processing.state_times(records, exchanges)
+    tied = [(t, r) for t, r in zip(timed.times - track.origin_lsl, records, strict=True) if np.isfinite(t)]
     return [
         {"t": round(float(t), 4), "a": r["a"], "rect": r["rect"], "view": r["view"], "visible": r["visible"]}
-        for t, r in sorted(zip(times - track.origin_lsl, records, strict=True), key=lambda pair: pair[0])
+        for t, r in sorted(tied, key=lambda pair: pair[0])
     ]

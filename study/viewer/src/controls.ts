@@ -101,6 +101,9 @@ export class Controls {
       case "i":
         this.#viewport.set({ invert: !view.invert }, "invert");
         return true;
+      case "h":
+        this.#viewport.set({ flip: view.flip === -1 ? 1 : -1 }, "mirror");
+        return true;
       case "r":
         this.#viewport.set(this.#viewport.initial(), "reset");
         return true;

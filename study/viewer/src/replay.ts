@@ -196,6 +196,7 @@ function viewAsSeen(state: RecordedState, viewport: Viewport): Partial<View> {
     ...(ww !== undefined && { ww }),
     ...(inverted !== undefined && { invert: inverted }),
     ...(rotation !== undefined && { rotation }),
+    flip: state.a[0] * state.a[3] < state.a[1] * state.a[2] ? -1 : 1,
     ...(voi !== undefined && { voi }),
   };
 }

@@ -212,7 +212,7 @@ export class Viewport {
 
   initial(): View {
     if (!this.#image) throw new Error("No image is shown yet.");
-    return { ...fit(this.#image, this.#surface), invert: false, ...windowOf(this.#image.voi[0]!), voi: 0 };
+    return { ...fit(this.#image, this.#surface), flip: 1, invert: false, ...windowOf(this.#image.voi[0]!), voi: 0 };
   }
 
   /** The view from the next frame on; `cause` says why in the record. */

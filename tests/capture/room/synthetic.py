@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.frames import GAZE, GAZE_CHANNELS, Frame, encode
+from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, Frame, encode
 from capture.gaze import calibration
 from capture.gaze.display import Display
 from capture.models import Recording
@@ -57,15 +57,20 @@ def end_of(frames: list[bytes], clock: list[bytes] = []) -> dict[str, Any]:  # n
     }
 
 
-def store_epoch(recording: Recording, rows: Floats, *, epoch: UUID | None = None, sealed: bool = True) -> UUID:
-    """Put the rows into the store the way the consumer does."""
+def store_epoch(
+    recording: Recording, rows: Floats, *, epoch: UUID | None = None, sealed: bool = True, clock: Floats | None = None
+) -> UUID:
+    """Put the rows, and what was measured of the tracker's clock [K, 4], into the store the way the consumer does."""
     epoch = epoch or uuid4()
     frames = gaze_frames(rows, epoch)
+    measured = [] if clock is None else gaze_frames(clock, epoch, stream=CLOCK)
     ingest.begin(recording=recording, epoch=epoch, streams=STREAMS)
-    with FrameFile(frame_path(recording.folder, GAZE, epoch), GAZE, epoch) as file:
-        assert file.append(frames)
+    for stream, data in ((GAZE, frames), (CLOCK, measured)):
+        if data or stream == GAZE:
+            with FrameFile(frame_path(recording.folder, stream, epoch), stream, epoch) as file:
+                assert file.append(data)
     if sealed:
-        ingest.seal(recording=recording, epoch=epoch, told=end_of(frames))
+        ingest.seal(recording=recording, epoch=epoch, told=end_of(frames, measured))
     return epoch
 
 

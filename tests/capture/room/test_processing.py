@@ -12,7 +12,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from capture.frames import GAZE, GAZE_CHANNELS
+from capture.frames import GAZE, GAZE_CHANNELS, read_frames
 from capture.models import Gap, GazeTrack, Recording, Utterance
 from capture.queries.tracks import processed_tracks
 from capture.services import processing, recordings, tracks
@@ -340,20 +340,113 @@ def test_what_cannot_be_processed_says_why_in_a_sentence(read: Read, spoil: Any,
     assert words in recording.failure
 
 
-def test_a_display_that_changed_between_epochs_is_refused(read: Read) -> None:
-    scene = Scene.zoom_and_pan(looks=6)
+def test_a_display_that_changed_between_epochs_holds_for_its_own_epoch(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recording, _ = recordings.open_recording(read=read)
-    store_epoch(recording, scene.rows[:400])
-    other = {**STREAMS, "1": {**STREAMS["1"], "display": {**DISPLAY.to_dict(), "width_px": 1920}}}
-    from unittest.mock import patch
+    t = np.arange(0, 2, 1 / 300)
+    middle = np.full((len(t), 2), 0.5)
+    store_epoch(recording, gaze_samples(100 + t, middle))
+    wide = {**DISPLAY.to_dict(), "width_px": 1920, "width_mm": 688}
+    monkeypatch.setattr("tests.capture.room.synthetic.STREAMS", {**STREAMS, "1": {**STREAMS["1"], "display": wide}})
+    store_epoch(recording, gaze_samples(110 + t, middle, first_number=len(t)))
+    at = 1000.0 * np.arange(20)
+    exchanges = np.column_stack([at, 95.0001 + at / 1e3, 95.0001 + at / 1e3, at + 0.2])
+    store_page(recording, [state(0, 5000.0, [1.0, 0, 0, 1.0, 0, 0])], exchanges)
+    submitted(read)
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None
+    track = tracks.load(row)
+    first, second = track.t < 5, track.t > 5
+    raw = track.screen_x[first][0] / 1280
+    np.testing.assert_allclose(track.screen_x[first], 1280 * raw)
+    np.testing.assert_allclose(track.screen_x[second], 1920 * raw)
+    # The pixels of the wide one are a third larger, and its middle is further away.
+    assert track.ppd_x[second][0] < 0.8 * track.ppd_x[first][0]
+    assert [d["width_px"] for d in row.quality["displays"]] == [1280, 1920]
 
-    with patch("tests.capture.room.synthetic.STREAMS", other):
-        store_epoch(recording, scene.rows[400:])
+
+def test_each_epoch_is_corrected_by_the_calibration_that_held_in_it(read: Read) -> None:
+    scene = Scene.zoom_and_pan(5, looks=6)
+    user, station = read.assignment.enrolment.user, recordings.this_station()
+    held = [calibrate(user=user, station=station, enrolment=None, measured=measured(seed)).pk for seed in (0, 1)]
+    recording, _ = recordings.open_recording(read=read)
+    half = len(scene.rows) // 2
+    epochs = [store_epoch(recording, rows) for rows in (scene.rows[:half], scene.rows[half:])]
     store_page(recording, scene.states, scene.exchanges)
     submitted(read)
-    assert processing.process(recording_id=recording.pk) is None
     recording.refresh_from_db()
-    assert "display changed" in recording.failure
+    for epoch, calibration in zip(epochs, held, strict=True):
+        recording.epochs[str(epoch)]["calibration"] = str(calibration)
+    recording.save(update_fields=["epochs"])
+    both = tracks.load(_processed(recording))
+    for half_of, calibration in ((0, held[0]), (1, held[1])):
+        for epoch in epochs:
+            recording.epochs[str(epoch)]["calibration"] = str(calibration)
+        recording.save(update_fields=["epochs"])
+        alone = tracks.load(_processed(recording))
+        mine = slice(half_of * half, half if half_of == 0 else None)
+        other = slice((1 - half_of) * half, half if half_of else None)
+        np.testing.assert_array_equal(both.screen_x[mine], alone.screen_x[mine])
+        assert (both.screen_x[other] != alone.screen_x[other]).all()
+    for epoch in epochs:
+        recording.epochs[str(epoch)]["calibration"] = None
+    recording.save(update_fields=["epochs"])
+    uncorrected = tracks.load(_processed(recording))
+    assert np.abs(uncorrected.screen_x - both.screen_x).max() > 10
+
+
+def _processed(recording: Recording) -> GazeTrack:
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None
+    return row
+
+
+def test_a_tracker_on_another_clock_is_brought_to_the_agents_by_what_was_measured(read: Read) -> None:
+    scene = Scene.zoom_and_pan(3, looks=12)
+    recording, _ = recordings.open_recording(read=read)
+    ahead = 1234.5
+    rows = scene.rows.copy()
+    rows[:, 0] += ahead
+    at = np.arange(scene.rows[0, 0] - 1, scene.rows[-1, 0] + 5, 5.0)
+    clock = np.column_stack([at, np.full(len(at), -ahead), np.full(len(at), 2e-4), at + ahead])
+    epoch = store_epoch(recording, rows, clock=clock)
+    store_page(recording, scene.states, scene.exchanges)
+    submitted(read)
+    row = _processed(recording)
+    assert row.quality["tracker_offset_ms"] == pytest.approx(-1000 * ahead)
+    assert row.quality["tracker_bound_ms"] == pytest.approx(0.2)
+    track = tracks.load(row)
+    assert track.origin_lsl == pytest.approx(scene.rows[0, 0], abs=1e-6)
+    assert (track.state[track.t > 1] >= 0).all()
+    # What was recorded is as the tracker sent it.
+    (path,) = [p for s, e, p in stored_frames(recording.folder) if s == GAZE and e == epoch]
+    assert next(read_frames(path)).t0 == rows[0, 0]
+
+
+def test_a_page_loaded_again_after_the_wall_clock_was_set_is_read_by_its_own_exchanges(read: Read) -> None:
+    recording, _ = recordings.open_recording(read=read)
+    t = np.arange(0, 8, 1 / 300)
+    store_epoch(recording, gaze_samples(100 + t, np.full((len(t), 2), 0.5)))
+    view, set_by = [1.0, 0, 0, 1.0, 0, 0], 1.5  # ms: less than any jump that could be told from delays
+    states = [state(0, 5000.0, view, page=1.0), state(1, 6500.0 + set_by, view, page=2.0)]
+    states.append(state(2, 7000.0 + set_by, view, page=3.0))
+    at = 100.0 * np.arange(10)
+    exchanges = [
+        np.column_stack([5000 + at, 100 + at / 1e3 + 1e-4, 100 + at / 1e3 + 1e-4, 5000.213 + at, 1 + 0 * at]),
+        np.column_stack([6500 + at, 101.5 + at / 1e3 + 1e-4, 101.5 + at / 1e3 + 1e-4, 6500.213 + at, 2 + 0 * at])
+        + np.array([set_by, 0, 0, set_by, 0]),
+    ]
+    store_page(recording, states, np.concatenate(exchanges))
+    submitted(read)
+    row = _processed(recording)
+    track = tracks.load(row)
+    assert track.states is not None
+    np.testing.assert_allclose(track.states.t, [100.0, 100.9002, 101.5, 102.4002], atol=2e-5)
+    assert track.states.shown.tolist() == [True, False, True, False]
+    # The third page never exchanged clocks: its state cannot be placed, so from the second's end on nothing is shown.
+    assert row.quality["states_without_clock"] == 1
+    assert row.clock_bound_ms < 0.3
 
 
 def test_a_page_whose_clock_began_again_is_read_by_its_own_exchanges(read: Read) -> None:
@@ -429,7 +522,7 @@ def test_a_recording_that_takes_too_long_gives_its_worker_back(read: Read, monke
     def endless(*_: Any, **__: Any) -> None:
         raise SoftTimeLimitExceeded
 
-    monkeypatch.setattr(processing, "build_track", endless)
+    monkeypatch.setattr(processing, "join_tracks", endless)
     assert processing.process(recording_id=recording.pk) is None
     recording.refresh_from_db()
     assert (recording.state, processing.reap()) == (Recording.State.FAILED, 0)
