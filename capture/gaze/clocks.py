@@ -162,8 +162,9 @@ def tracker_offset(t: ArrayLike, measured: ArrayLike, *, window_s: float = 30.0)
     span = x[best][-1] - x[best][0]
     knots = np.linspace(x[best][0], x[best][-1], max(2, round(span / 60.0) + 1)) if span > 0 else np.zeros(1)
     values = _robust(x[best], correction[best] - base, 1.0 / uncertainty[best], knots)
-    # Beyond the first and the last measurement the correction stays as it was.
-    return base + np.interp(times - there[0], knots, values), float(uncertainty[best].max())
+    if len(knots) == 1:
+        return np.full(len(times), base + values[0]), float(uncertainty[best].max())
+    return base + _line(times - there[0], knots, values), float(uncertainty[best].max())
 
 
 def _step(rows: Floats) -> float:

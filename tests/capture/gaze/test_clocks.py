@@ -165,3 +165,22 @@ def test_no_exchange_is_refused_in_a_sentence() -> None:
         clocks.fit(np.zeros((0, 4)))
     with pytest.raises(ValueError, match="rows of four times"):
         clocks.fit(np.zeros((3, 3)))
+
+
+def test_a_trackers_drifting_clock_is_followed_by_its_surest_measurements() -> None:
+    rng = np.random.default_rng(8)
+    at = 1000 + np.arange(0, 300, 5.0)
+    truth = -2.5 + 50e-6 * (at - 1000)
+    # A measurement errs by no more than it says; most of them are taken while the machine is busy.
+    uncertainty = np.where(rng.random(len(at)) < 0.3, 1e-4, 5e-3)
+    measured = np.column_stack([at, truth + rng.uniform(-1, 1, len(at)) * uncertainty / 2, uncertainty, at - truth])
+    measured[7] = np.nan
+    t = at - truth
+    offset, bound = clocks.tracker_offset(t, measured)
+    assert np.abs(offset - truth)[:-1].max() < 2e-4
+    assert bound == pytest.approx(1e-4)
+
+
+def test_a_tracker_whose_clock_was_never_measured_keeps_its_times() -> None:
+    offset, bound = clocks.tracker_offset([1.0, 2.0], np.zeros((0, 4)))
+    assert offset.tolist() == [0.0, 0.0] and bound is None

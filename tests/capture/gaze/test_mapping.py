@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,71 @@ def test_rectangles_of_another_recording_become_states_that_show_them() -> None:
     np.testing.assert_allclose(to_image([4.0], [[640, 400]], s).image_xy, [[249.5, 349.5]])
     with pytest.raises(ValueError, match="Row 0"):
         ViewportStates.from_rectangles([3.0], [[0, 0, 0, 5]], screen, rows=9, columns=9, display=DISPLAY)
+
+
+def plain(t: float, u: float, v: float, s: ViewportStates) -> tuple[float, float, bool, float, float, int]:
+    """One sample, by the formula as it is written down: the slow reference."""
+    index = -1
+    for k, since in enumerate(s.t):
+        if since <= t:
+            index = k
+    if index < 0 or not s.shown[index]:
+        return math.nan, math.nan, False, math.nan, math.nan, -1
+    a, b, c, d, e, f = s.matrix[index]
+    x, y = np.linalg.solve([[a, c], [b, d]], [u - e, v - f])
+    left, top, width, height = s.rect[index]
+    inside = -0.5 <= x <= s.columns - 0.5 and -0.5 <= y <= s.rows - 0.5
+    inside = bool(inside and left <= u <= left + width and top <= v <= top + height)
+    mm = np.array(DISPLAY.mm_per_px)
+    at = [u, v] if math.isfinite(u + v) else [DISPLAY.width_px / 2, DISPLAY.height_px / 2]
+    ray = np.r_[at * mm - [DISPLAY.width_mm / 2, DISPLAY.height_mm / 2], DISPLAY.distance_mm]
+    ppd = [
+        (ray @ ray) * math.tan(math.radians(1)) / np.linalg.norm(np.cross(ray, np.r_[np.array(pixel) * mm, 0.0]))
+        for pixel in ((a, b), (c, d))
+    ]
+    return float(x), float(y), inside, float(ppd[0]), float(ppd[1]), index
+
+
+@given(data=st.data(), ordered=st.booleans())
+def test_the_mapping_is_the_plain_formula_for_every_sample(data: st.DataObject, ordered: bool) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    m, n = data.draw(st.integers(0, 12)), data.draw(st.integers(0, 60))
+    scale, angle = rng.uniform(0.1, 8, m), rng.choice([0, 90, 180, 33.0], m) * np.pi / 180
+    flip = rng.choice([1, -1], m)
+    aspect = rng.choice([1.0, 1.5], m)
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    records = [
+        record(
+            [flip[k] * cos[k], sin[k], -flip[k] * sin[k] * aspect[k], cos[k] * aspect[k], *rng.uniform(-500, 500, 2)],
+            dpr=float(rng.choice([1, 1.25, 2])),
+            rect=[*rng.uniform(0, 50, 2), *rng.uniform(100, 1000, 2)],
+            visible=bool(rng.random() < 0.8),
+        )
+        for k in range(m)
+    ]
+    # Times on a coarse grid, so that samples fall on the very moment of a state and states on one another.
+    s = states(*records, t=[float(v) for v in np.sort(rng.integers(0, 20, m))])
+    t = rng.integers(-2, 22, n).astype(float)
+    if ordered:
+        t.sort()
+    else:
+        t[rng.random(n) < 0.1] = np.nan
+    screen = rng.uniform((-100, -100), (1400, 900), (n, 2))
+    screen[rng.random(n) < 0.1] = np.nan
+    mapped = to_image(t, screen, s)
+    for i in range(n):
+        x, y, inside, ppd_x, ppd_y, index = plain(t[i], *screen[i], s)
+        np.testing.assert_allclose(mapped.image_xy[i], [x, y], rtol=1e-12, atol=1e-9)
+        np.testing.assert_allclose([mapped.ppd_x[i], mapped.ppd_y[i]], [ppd_x, ppd_y], rtol=1e-12)
+        assert (mapped.inside[i], mapped.state[i]) == (inside, index)
+
+
+def test_a_recording_longer_than_what_is_mapped_at_a_time_has_no_seams() -> None:
+    rng = np.random.default_rng(9)
+    s = states(*[record([1 + k, 0, 0, 1 + k, k, -k]) for k in range(40)], t=np.sort(rng.uniform(0, 10, 40)).tolist())
+    t, screen = np.sort(rng.uniform(-1, 11, 50_000)), rng.uniform(0, 1280, (50_000, 2))
+    whole = to_image(t, screen, s)
+    places = rng.permutation(50_000)[:500]
+    single = to_image(t[places], screen[places], s)
+    for one, other in zip(whole, single, strict=True):
+        np.testing.assert_array_equal(one[places], other)
