@@ -3,6 +3,10 @@
 Salvucci & Goldberg, "Identifying fixations and saccades in eye-tracking protocols" (ETRA 2000), with velocity from a
 straight line fitted over a short window and with the joining of fixations torn apart by noise or a lost sample (Olsen,
 "The Tobii I-VT fixation filter", 2012).
+
+The joining (at most 40 ms and 0.5° apart) makes one look of two that a microsaccade or a burst of noise parted. That is
+what a fixation means in reading an image, and below the accuracy of a calibrated tracker the two places are one; but a
+study of microsaccades wants `merge_distance_deg=0`, or the adaptive detector, which keeps every saccade it finds.
 """
 
 from __future__ import annotations
@@ -12,7 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .table import Kind, Labels, runs
+from .velocity import holes, sample_step, slopes, speed
+
 Floats = NDArray[np.float64]
+
+#: Slower than this is fixation, °/s (the common choice of the Tobii I-VT filter).
+THRESHOLD_DEG_S = 30.0
+#: Width of the velocity window, seconds.
+WINDOW_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -33,64 +45,18 @@ class Fixations:
         return np.cumsum(edge)[:-1] > 0
 
 
-def velocity(t: ArrayLike, degrees: ArrayLike, *, window_s: float = 0.02) -> Floats:
-    """Speed of gaze, °/s, [N].
-
-    The slope of the least-squares line through the valid samples of a window centred on each sample. NaN where the
-    sample itself is missing or the window holds fewer than two.
-
-    Parameters
-    ----------
-    t
-        Seconds, ascending, [N].
-    degrees
-        Gaze in degrees, [N, 2]; NaN where there is none.
-    window_s
-        Full width of the window in seconds; at least three samples are used.
-    """
-    times = np.asarray(t, dtype=np.float64)
-    xy = np.asarray(degrees, dtype=np.float64)
-    n = len(times)
-    if xy.shape != (n, 2):
-        raise ValueError(f"degrees has shape {xy.shape}, [{n}, 2] is needed for {n} times.")
-    if n < 2:
-        return np.full(n, np.nan)
-    step = float(np.median(np.diff(times)))
-    if not step > 0:
-        raise ValueError("The times do not ascend: the samples cannot have a velocity.")
-    half = max(1, round(window_s / step / 2))
-    good: NDArray[np.bool_] = np.asarray(np.isfinite(xy).all(axis=1))
-    # Only samples of the same stretch: a window never reaches across a hole in time.
-    stretch = np.r_[0, np.cumsum(np.diff(times) > max(5 * step, window_s))]
-    safe = np.where(good[:, None], xy, 0.0)
-    # Sums of a window, one neighbour after another; times relative to the sample itself, so that nothing cancels.
-    count, sx, sxx, sy, sxy = (np.zeros(shape) for shape in (n, n, n, (n, 2), (n, 2)))
-    for shift in range(-half, half + 1):
-        at = slice(max(0, -shift), n - max(0, shift))
-        near = slice(max(0, shift), n - max(0, -shift))
-        use = (good[near] & (stretch[near] == stretch[at])).astype(np.float64)
-        dx = (times[near] - times[at]) * use
-        dy = (safe[near] - safe[at]) * use[:, None]
-        count[at] += use
-        sx[at] += dx
-        sxx[at] += dx * dx
-        sy[at] += dy
-        sxy[at] += dx[:, None] * dy
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spread = sxx - sx * sx / count
-        slope = (sxy - sx[:, None] * sy / count[:, None]) / spread[:, None]
-        speed = np.hypot(slope[:, 0], slope[:, 1])
-    speed[~good | (count < 2) | ~(spread > 0)] = np.nan
-    return speed
+def velocity(t: ArrayLike, degrees: ArrayLike, *, window_s: float = WINDOW_S) -> Floats:
+    """Speed of gaze, °/s, [N]; see `velocity.slopes` for the arguments and for where it is NaN."""
+    return speed(slopes(t, degrees, window_s=window_s))
 
 
 def detect(
     t: ArrayLike,
     degrees: ArrayLike,
     *,
-    threshold_deg_s: float = 30.0,
+    threshold_deg_s: float = THRESHOLD_DEG_S,
     min_duration_s: float = 0.04,
-    window_s: float = 0.02,
+    window_s: float = WINDOW_S,
     merge_gap_s: float = 0.04,
     merge_distance_deg: float = 0.5,
 ) -> Fixations:
@@ -118,21 +84,70 @@ def detect(
     """
     times = np.asarray(t, dtype=np.float64)
     xy = np.asarray(degrees, dtype=np.float64)
-    speed = velocity(times, xy, window_s=window_s)
     if len(times) < 2:
         return _none()
+    step = sample_step(times)
+    pace = speed(slopes(times, xy, window_s=window_s, step=step))
+    return _fixations(times, xy, pace, step, threshold_deg_s, min_duration_s, window_s, merge_gap_s, merge_distance_deg)
+
+
+def classify(
+    t: ArrayLike,
+    degrees: ArrayLike,
+    *,
+    pace: Floats | None = None,
+    step: float | None = None,
+    threshold_deg_s: float = THRESHOLD_DEG_S,
+    min_duration_s: float = 0.04,
+    window_s: float = WINDOW_S,
+    merge_gap_s: float = 0.04,
+    merge_distance_deg: float = 0.5,
+) -> Labels:
+    """Label every sample, [N] codes of `Kind`.
+
+    Fixations are those of `detect`; of what remains, samples as fast as the threshold are saccades. Slow samples too
+    short to be a fixation, and lost ones, are undefined. `pace`, `step` are the speed [N]
+    and the median step if they are known already.
+    """
+    times = np.asarray(t, dtype=np.float64)
+    xy = np.asarray(degrees, dtype=np.float64)
+    if len(times) < 2:
+        return np.full(len(times), Kind.UNDEFINED, dtype=np.int8)
+    if step is None:
+        step = sample_step(times)
+    if pace is None:
+        pace = speed(slopes(times, xy, window_s=window_s, step=step))
+    found = _fixations(
+        times, xy, pace, step, threshold_deg_s, min_duration_s, window_s, merge_gap_s, merge_distance_deg
+    )
     with np.errstate(invalid="ignore"):
-        slow = speed < threshold_deg_s
-    step = float(np.median(np.diff(times)))
-    hole = np.r_[False, np.diff(times) > max(5 * step, window_s)]
-    edge = np.diff(np.r_[0, slow.astype(np.int8), 0])
-    starts = np.flatnonzero(edge == 1)
-    stops = np.flatnonzero(edge == -1)
+        labels = np.where(pace >= threshold_deg_s, np.int8(Kind.SACCADE), np.int8(Kind.UNDEFINED))
+    labels[found.mask(len(times))] = Kind.FIXATION
+    labels[~np.isfinite(xy[:, 0] + xy[:, 1])] = Kind.UNDEFINED
+    return labels
+
+
+def _fixations(
+    t: Floats,
+    xy: Floats,
+    pace: Floats,
+    step: float,
+    threshold: float,
+    min_duration_s: float,
+    window_s: float,
+    merge_gap_s: float,
+    merge_distance_deg: float,
+) -> Fixations:
+    with np.errstate(invalid="ignore"):
+        slow = pace < threshold
+    starts, stops = runs(slow)
     # A hole in time inside a run of slow samples cuts it as well.
-    inner = np.flatnonzero(hole & slow & np.r_[False, slow[:-1]])
-    starts, stops = np.sort(np.r_[starts, inner]), np.sort(np.r_[stops, inner])
-    starts, stops = _merge(times, xy, starts, stops, merge_gap_s, merge_distance_deg)
-    keep = times[np.maximum(stops - 1, 0)] - times[starts] + step >= min_duration_s - 1e-9
+    breaks = holes(t, step, window_s=window_s)
+    inner = breaks[slow[breaks] & slow[breaks - 1]]
+    if len(inner):
+        starts, stops = np.sort(np.r_[starts, inner]), np.sort(np.r_[stops, inner])
+    starts, stops = _merge(t, xy, starts, stops, merge_gap_s, merge_distance_deg)
+    keep = t[np.maximum(stops - 1, 0)] - t[starts] + step >= min_duration_s - 1e-9
     return Fixations(starts[keep], stops[keep])
 
 
@@ -142,8 +157,10 @@ def _merge(
     if len(starts) < 2:
         return starts, stops
     # Mean position of each run; runs hold only samples that exist.
-    total = np.concatenate([[[0.0, 0.0]], np.cumsum(np.where(np.isfinite(xy), xy, 0.0), axis=0)])
-    centre = (total[stops] - total[starts]) / (stops - starts)[:, None]
+    bounds = np.stack([starts, stops], axis=1).ravel()
+    bounds = bounds[bounds < len(t)]
+    sums = [np.add.reduceat(xy[:, axis], bounds)[::2] for axis in (0, 1)]
+    centre = np.stack(sums, axis=1) / (stops - starts)[:, None]
     near = np.hypot(*(centre[1:] - centre[:-1]).T) <= distance
     soon = t[starts[1:]] - t[stops[:-1] - 1] <= gap_s
     new = np.r_[True, ~(near & soon)]
