@@ -62,47 +62,53 @@ class LslSource(Source):
         listeners = listeners if isinstance(listeners, Listeners) else Listeners(listeners)
         super().__init__(listeners, self._pylsl.local_clock, display)
         self._wanted, self._screen_unit = source_id, screen_unit
+        #: Set when a second stream goes by the name of the one that is read, and no recording depends on that one.
+        self._twins = threading.Event()
         #: How a stream was understood once: when it comes back in mid-recording, nothing waits for a second look.
         self._known: dict[tuple[Any, ...], tuple[layout.ChannelMap, float]] = {}
 
     def _run(self) -> None:
         try:
-            info = self._find()
+            found = self._find()
         except RuntimeError as error:
             self._note("search", f"Looking for the tracker failed: {error}")
-            info = None
-        if info is None:
-            self._listeners.gaze(EMPTY, None)
-            return
+            found = []
+        self._listeners.gaze(EMPTY, None)
+        for info in found:
+            if self._stop.is_set() or self._use(info):
+                return
+        if found:
+            self._stop.wait(0.5)
+
+    def _use(self, info: Any) -> bool:
+        """Read this stream until it ends; False if it cannot be read."""
         name = info.source_id() or info.name()
         try:
             # recover=False: a lost stream is said to be lost, where recovering would silently skip what it missed.
             inlet = self._pylsl.StreamInlet(info, max_buflen=360, recover=False)
             full = inlet.info(timeout=3.0)
             inlet.open_stream(timeout=3.0)
-            found = self._look(inlet, full)
+            looked = self._look(inlet, full)
         except layout.Unusable as refusal:
             self._refuse(name, str(refusal))
-            self._stop.wait(0.5)
-            return
+            return False
         except layout.Undecided:
             self._refuse(
                 name,
                 "its metadata do not tell the unit of its gaze, and nobody has looked at the screen yet: look at it "
                 "for a second, or say --screen-unit normalized.",
             )
-            return
+            return False
         except (RuntimeError, TimeoutError) as error:
             self._note("connecting", f"Tracker {name} went away while it was being connected: {error}")
-            self._stop.wait(0.2)
-            return
-        if found is None:
-            return
-        channels, tracker, blocks = found
+            return False
+        if looked is None:
+            return True
+        channels, tracker, blocks = looked
         if not self._admits(tracker):
-            self._stop.wait(0.5)
-            return
+            return False
         self._take(tracker)
+        self._twins.clear()
         over = threading.Event()
         clock = threading.Thread(target=self._measure, args=(inlet, info, over), name="clock", daemon=True)
         clock.start()
@@ -116,34 +122,34 @@ class LslSource(Source):
         finally:
             over.set()
             self._lose(reason)
+        return True
 
-    def _find(self) -> Any:
-        """The one stream to read, as a short StreamInfo; None if there is none, or if it cannot be told which."""
-        found = self._pylsl.resolve_byprop("type", lsl.GAZE_TYPE, 1, 1.0)
+    def _find(self) -> list[Any]:
+        """The streams that may be read, as short StreamInfos, the one to prefer first."""
+        wanted = self._held[0] if self._held is not None else self._wanted
+        key = ("source_id", wanted) if wanted else ("type", lsl.GAZE_TYPE)
+        found = self._pylsl.resolve_byprop(*key, 1, 1.0)
         if found and self._held is None:
             # The first answer ends a search; others of its kind may be about to answer.
-            found = self._pylsl.resolve_byprop("type", lsl.GAZE_TYPE, len(found) + 1, 0.3)
-        streams = {info.uid(): info for info in found if not lsl.is_republished(info.source_id())}
-        if self._wanted:
-            streams = {uid: info for uid, info in streams.items() if info.source_id() == self._wanted}
+            found = self._pylsl.resolve_byprop(*key, len(found) + 1, 0.3) or found
+        streams = {
+            info.uid(): info
+            for info in found
+            if info.type() == lsl.GAZE_TYPE and not lsl.is_republished(info.source_id())
+        }
         by_id: dict[str, list[Any]] = {}
         for info in streams.values():
             by_id.setdefault(info.source_id() or info.uid(), []).append(info)
         for name in [name for name, infos in by_id.items() if len(infos) > 1]:
-            self._refuse(name, _twins(name, by_id.pop(name)))
-        if self._held is not None and self._held[0] in by_id:
-            by_id = {self._held[0]: by_id[self._held[0]]}
-        if not by_id:
-            return None
-        first = min(by_id)
+            self._refuse(name, _twins(by_id.pop(name)))
         if len(by_id) > 1:
             self._recurring(
                 "several",
                 0,
-                f"There are several gaze streams ({', '.join(sorted(by_id))}): {first} is taken; name another with "
-                "--tracker.",
+                f"There are several gaze streams ({', '.join(sorted(by_id))}): the first that can be read is taken; "
+                "name another with --tracker.",
             )
-        return by_id[first][0]
+        return [by_id[name][0] for name in sorted(by_id)]
 
     def _look(
         self, inlet: Any, info: Any
@@ -242,6 +248,8 @@ class LslSource(Source):
                     self._hand_on(channels, np.array(times), buffer[:n])
                 if n < len(buffer):
                     break
+            if self._twins.is_set():
+                return "a second stream has its name, and it cannot be told which is meant."
             if not n:
                 self._deliver(EMPTY)
                 if self._clock() - self._last_sample > SILENCE_S:
@@ -262,6 +270,9 @@ class LslSource(Source):
                 looked = self._clock()
                 twins = self._pylsl.resolve_byprop("source_id", short.source_id(), 2, 0.5)
                 if len({info.uid() for info in twins}) > 1:
+                    if self._held is None:
+                        self._twins.set()
+                        return
                     self._recurring(
                         "twins",
                         0,
@@ -272,6 +283,6 @@ class LslSource(Source):
             over.wait(CLOCK_EVERY_S)
 
 
-def _twins(name: str, infos: list[Any]) -> str:
+def _twins(infos: list[Any]) -> str:
     hosts = ", ".join(sorted(f"{info.name()} on {info.hostname()}" for info in infos))
     return f"{len(infos)} streams call themselves so ({hosts}), and it cannot be told which is meant: stop all but one."
