@@ -1,6 +1,6 @@
 from django.urls import path
 
-from capture.views import recordings, station, stations
+from capture.views import recordings, station, stations, transfer
 
 app_name = "capture"
 urlpatterns = [
@@ -14,6 +14,10 @@ urlpatterns = [
     path("stations/<uuid:number>/revoke/", stations.revoke, name="station_revoke"),
     path("calibrations/", station.calibrations, name="calibrations"),
     path("recordings/", recordings.recording_list, name="recordings"),
+    path("recordings/of/<slug:slug>/export/", transfer.export, name="export"),
+    path("recordings/of/<slug:slug>/import/", transfer.import_page, name="import"),
+    path("recordings/of/<slug:slug>/import/<uuid:ticket>/", transfer.import_result, name="import_result"),
+    path("recordings/of/<slug:slug>/import/<uuid:ticket>/progress/", transfer.import_progress, name="import_progress"),
     path("recordings/<uuid:recording_id>/", recordings.recording_page, name="recording"),
     path("recordings/<uuid:recording_id>/track.json", recordings.track_json, name="track"),
     path("recordings/<uuid:recording_id>/frame/", recordings.frame, name="frame"),

@@ -8,7 +8,8 @@ import numpy as np
 
 from capture.gaze.track import GazeTrack as Track
 from capture.models import GazeTrack, Recording
-from study.models import Study, User
+from capture.queries.recordings import answers_shown
+from study.models import User
 
 from . import processing, tracks
 
@@ -21,10 +22,8 @@ def shows_answers(recording: Recording, user: User) -> bool:
 
     Answers of a comparison are hidden until it is unblinded, except one's own.
     """
-    assert recording.read is not None
-    enrolment = recording.read.assignment.enrolment
-    study = enrolment.study
-    return study.kind == Study.Kind.COLLECTION or study.state == Study.State.UNBLINDED or enrolment.user_id == user.pk
+    own = recording.read is not None and recording.read.assignment.enrolment.user_id == user.pk
+    return own or answers_shown(recording.study)
 
 
 def replay(row: GazeTrack, *, answers: bool) -> dict[str, Any]:
@@ -60,10 +59,28 @@ def _nullable(values: Any, gone: Any, step: int) -> list[float | None]:
 
 
 def _states(recording: Recording, track: Track) -> list[dict[str, Any]]:
+    if recording.read is None:
+        return _imported_states(track)
     records, exchanges = processing.page_log(recording)
     timed = processing.state_times(records, exchanges)
     tied = [(t, r) for t, r in zip(timed.times - track.origin_lsl, records, strict=True) if np.isfinite(t)]
     return [
         {"t": round(float(t), 4), "a": r["a"], "rect": r["rect"], "view": r["view"], "visible": r["visible"]}
         for t, r in sorted(tied, key=lambda pair: pair[0])
+    ]
+
+
+def _imported_states(track: Track) -> list[dict[str, Any]]:
+    """What an imported file says was on the screen; without that, the whole image was."""
+    states = track.states
+    if states is None or not len(states):
+        rows, columns = track.meta["rows"], track.meta["columns"]
+        whole = {"a": [1, 0, 0, 1, 0.5, 0.5], "rect": [0, 0, columns, rows], "view": {}, "visible": True}
+        return [{"t": 0.0, **whole}]
+    # Its window is in units of its own pictures, so the image is shown as it is usually.
+    return [
+        {"t": round(float(t), 4), "a": matrix, "rect": rect, "view": {}, "visible": bool(shown)}
+        for t, matrix, rect, shown in zip(
+            states.t - track.origin_lsl, states.matrix.tolist(), states.rect.tolist(), states.shown, strict=True
+        )
     ]

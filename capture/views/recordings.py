@@ -6,17 +6,19 @@ from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from capture.gaze.formats.table import FORMATS
 from capture.models import Gap, Recording
-from capture.queries.recordings import recordings_visible_to
+from capture.queries.recordings import answers_shown, image_of_recording, recordings_exported_to, recordings_visible_to
 from capture.services.replay import replay, shows_answers
 from study.models import Study
-from study.queries.reading import image_of
+from study.queries.studies import STAFF, studies_visible_to
 from study.services.errors import Refused
 from study.views.frames import frame_response
 from study.views.support import endpoint, page
@@ -31,18 +33,30 @@ def recording_list(request: HttpRequest) -> HttpResponse:
     """The recordings this person may look at, newest first, of one study if it is named."""
     visible = recordings_visible_to(request.user)
     slug = request.GET.get("study", "")
-    studies = Study.objects.filter(enrolments__assignments__read__recording__in=visible).distinct()
+    of_visible = Q(enrolments__assignments__read__recording__in=visible) | Q(imported_gaze__recording__in=visible)
+    staffed = studies_visible_to(request.user, *STAFF)
+    # Staff find their study before it has a recording: that is when they bring some.
+    studies = Study.objects.filter(of_visible | Q(pk__in=staffed)).distinct()
     chosen = studies.filter(slug=slug).first() if slug else None
     if slug:
-        visible = visible.filter(read__assignment__enrolment__study__slug=slug)
+        visible = visible.filter(Q(read__assignment__enrolment__study__slug=slug) | Q(imported__study__slug=slug))
     rows = Paginator(visible.prefetch_related("tracks", "gaps"), PAGE).get_page(request.GET.get("page"))
     for recording in rows:
         recording.latest = next(iter(recording.tracks.all()), None)
         recording.badge = BADGES[recording.state]
         recording.reasons = recording.failure
-    return render(
-        request, "capture/recordings.html", {"rows": rows, "studies": studies, "chosen": chosen, "slug": slug}
-    )
+    may_move = chosen is not None and staffed.contains(chosen)
+    context = {
+        "rows": rows,
+        "studies": studies,
+        "chosen": chosen,
+        "slug": slug,
+        "may_move": may_move,
+        "exportable": recordings_exported_to(request.user, chosen).count() if may_move and chosen else 0,
+        "answers": chosen is not None and answers_shown(chosen),
+        "formats": list(FORMATS.values()),
+    }
+    return render(request, "capture/recordings.html", context)
 
 
 BADGES = {
@@ -61,7 +75,7 @@ def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """One recording: the replay, and how good it is."""
     recording = get_object_or_404(recordings_visible_to(request.user), pk=recording_id)
     track = recording.tracks.first()
-    image = image_of(recording.read)
+    image = image_of_recording(recording)
     config = {
         "frameUrl": reverse("capture:frame", args=[recording.pk]),
         **image.for_viewer(),
@@ -71,8 +85,6 @@ def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     context = {
         "recording": recording,
         "badge": BADGES[recording.state],
-        "enrolment": recording.read.assignment.enrolment,
-        "case": recording.read.assignment.case,
         "track": track,
         "config": config if track else None,
         "loss": 100 * track.data_loss if track else None,
@@ -111,4 +123,4 @@ def frame(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     """The stored frame of the recording's image, for those who may look at the recording."""
     recording = get_object_or_404(recordings_visible_to(request.user), pk=recording_id)
     # Permission may end, so the browser asks each time; an unchanged frame costs it no bytes.
-    return frame_response(request, image_of(recording.read), cache_control="private, no-cache")
+    return frame_response(request, image_of_recording(recording), cache_control="private, no-cache")

@@ -147,7 +147,7 @@ def case_preview(request: HttpRequest, image_id: uuid.UUID, size: str) -> HttpRe
     return HttpResponse(data, content_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
-class _BoundedUpload(TemporaryFileUploadHandler):
+class BoundedUpload(TemporaryFileUploadHandler):
     """Every file straight to disk, and no more of them than fits; the rest of the request is read and dropped."""
 
     def handle_raw_input(self, input_data: Any, META: Any, content_length: int, *args: Any, **kwargs: Any) -> None:
@@ -166,7 +166,7 @@ class _BoundedUpload(TemporaryFileUploadHandler):
 @require_http_methods(["GET", "POST"])
 def case_upload(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
-        request.upload_handlers = [_BoundedUpload(request)]
+        request.upload_handlers = [BoundedUpload(request)]
         try:
             return _receive(request)
         except TooManyFilesSent:
@@ -194,7 +194,7 @@ def _receive(request: HttpRequest) -> HttpResponse:
     except ValueError:
         ticket = uuid.uuid4()
     with tempfile.TemporaryDirectory(prefix="gazeroom-upload-") as folder:
-        paths, refused = _under_their_names(files, Path(folder))
+        paths, refused = under_their_names(files, Path(folder))
         try:
             report = import_paths(
                 paths=paths,
@@ -210,7 +210,7 @@ def _receive(request: HttpRequest) -> HttpResponse:
     return redirect("study:case_upload_result", ticket=ticket)
 
 
-def _under_their_names(files: list[UploadedFile], folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+def under_their_names(files: list[UploadedFile], folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
     """The uploaded files in one folder under the names they were sent with (sidecars name them).
 
     Second come those that cannot be: (name, sentence). Nothing is raised, for a name in a traceback is in the log.
