@@ -186,14 +186,18 @@ class ViewportStates:
 
     def at(self, t_lsl: ArrayLike) -> NDArray[np.int64]:
         """Index of the state on the screen at each time [N]; -1 before the first, and where there is no time (NaN)."""
-        t = np.asarray(t_lsl, dtype=np.float64)
-        if (t[1:] >= t[:-1]).all() and not (len(t) == 1 and np.isnan(t[0])):
+        return self._lookup(np.asarray(t_lsl, dtype=np.float64), np.arange(len(self)))
+
+    def _lookup(self, t: Floats, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The value [M] of the state on the screen at each time [N], else -1."""
+        values = np.r_[-1, values]
+        if len(t) > 1 and (t[1:] >= t[:-1]).all():
             # Times in order: few states are looked up among many samples, not the other way round.
             first = np.searchsorted(t, self.t, side="left")
-            return np.repeat(np.arange(-1, len(self)), np.diff(np.r_[0, first, len(t)]))
-        state = np.searchsorted(self.t, t, side="right") - 1
-        state[np.isnan(t)] = -1
-        return state
+            return np.repeat(values, np.diff(np.r_[0, first, len(t)]))
+        state = np.searchsorted(self.t, t, side="right")
+        state[np.isnan(t)] = 0
+        return np.asarray(values[state], dtype=np.int64)
 
     def inverse(self) -> Floats:
         """Screen pixels to image pixels, [M, 6]."""
@@ -304,14 +308,9 @@ def to_image(t_lsl: ArrayLike, screen_px_xy: ArrayLike, states: ViewportStates) 
     n = len(t)
     if xy.shape != (n, 2):
         raise ValueError(f"screen_px_xy has shape {xy.shape}, [{n}, 2] is needed for {n} times.")
-    image, ppd = np.full((n, 2), np.nan), np.full((2, n), np.nan)
-    inside = np.zeros(n, dtype=bool)
-    if not len(states):
-        return Mapped(image, inside, ppd[0], ppd[1], np.full(n, -1, dtype=np.int64))
-    state = states.at(t)
-    # A state that shows nothing maps to nothing, and so does the time before the first (the last row: index -1).
-    shown = np.r_[states.shown, False]
-    state[~shown[state]] = -1
+    # A state that shows nothing maps to nothing, like the time before the first.
+    state = states._lookup(t, np.where(states.shown, np.arange(len(states)), -1))
+    image, inside, ppd = np.empty((n, 2)), np.empty(n, dtype=bool), np.empty((2, n))
     table = _Table(states)
     for start in range(0, n, _CHUNK):
         part = slice(start, min(start + _CHUNK, n))
@@ -320,7 +319,7 @@ def to_image(t_lsl: ArrayLike, screen_px_xy: ArrayLike, states: ViewportStates) 
 
 
 class _Table:
-    """What mapping needs of each state, as columns [M + 1]; the last row is for "no state" and gives NaN."""
+    """What mapping needs of each state, as columns [1 + M]; the first row is for "no state" and gives NaN."""
 
     def __init__(self, states: ViewportStates) -> None:
         display = states.display
@@ -343,25 +342,38 @@ class _Table:
         self, state: NDArray[np.int64], u: Floats, v: Floats, image: Floats, inside: NDArray[np.bool_], ppd: Floats
     ) -> None:
         """Write image [n, 2], inside [n] and ppd [2, n] of samples at (u, v) screen px under the given states."""
-        a, b, c, d, e, f = (column[state] for column in self._inverse)
-        left, top, right, bottom = (column[state] for column in self._edges)
-        x = a * u + c * v + e
-        y = b * u + d * v + f
+        row = state + 1
+        u, v = np.ascontiguousarray(u), np.ascontiguousarray(v)
+        a, b, c, d, e, f = (column.take(row, mode="clip") for column in self._inverse)
+        left, top, right, bottom = (column.take(row, mode="clip") for column in self._edges)
+        x, y = _sum(a * u, c * v, e), _sum(b * u, d * v, f)
         image[:, 0], image[:, 1] = x, y
-        inside[:] = (x >= -0.5) & (x <= self._last_x) & (y >= -0.5) & (y <= self._last_y)
-        inside &= (u >= left) & (u <= right) & (v >= top) & (v <= bottom)
+        np.greater_equal(x, -0.5, out=inside)
+        for more in (x <= self._last_x, y >= -0.5, y <= self._last_y, u >= left, u <= right, v >= top, v <= bottom):
+            inside &= more
         # From the display's centre in mm, r = (X, Y, D); lost gaze counts as the centre.
         across, down = u * self._mm[0] - self._centre[0], v * self._mm[1] - self._centre[1]
         lost = ~np.isfinite(across + down)
         across[lost] = down[lost] = 0.0
-        length2 = across * across + down * down + self._distance2
+        length2 = _sum(across * across, down * down, self._distance2)
+        length2 *= _DEGREE
         for out, (wx, wy, flat) in zip(ppd, self._pixels, strict=True):
-            turn = across * wy[state] - down * wx[state]
-            out[:] = length2 * _DEGREE / np.sqrt(flat[state] + turn * turn)
+            turn = across * wy.take(row, mode="clip")
+            turn -= down * wx.take(row, mode="clip")
+            turn *= turn
+            turn += flat.take(row, mode="clip")
+            np.divide(length2, np.sqrt(turn, out=turn), out=out)
+
+
+def _sum(first: Floats, *others: Any) -> Floats:
+    """first + others, in the memory of the first."""
+    for other in others:
+        first += other
+    return first
 
 
 def _with_none(column: Floats) -> Floats:
-    return np.r_[column, np.nan]
+    return np.r_[np.nan, column]
 
 
 def _corners(matrix: Floats, x0: Floats, y0: Floats, x1: Floats, y1: Floats) -> tuple[Floats, Floats]:
