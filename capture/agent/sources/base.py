@@ -10,6 +10,7 @@ lost, a display area moved, times that go backwards. It decides nothing about a 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -283,7 +284,8 @@ class Source:
         """A tracker that cannot be used: told when it is new, shown while it is so."""
         text = f"Tracker {name} cannot be used: {sentence}"
         kind = f"refused {name}"
-        if self._shown.get(kind, (0.0, ""))[1] != text:
+        # A measurement in it may differ each time; that is no news.
+        if _words(self._shown.get(kind, (0.0, ""))[1]) != _words(text):
             self._note(kind, text, fault=True)
         self._shown[kind] = self._clock() + SHOWN_S, text
 
@@ -349,6 +351,10 @@ class Source:
     def _measured(self, correction: float, uncertainty: float, remote: float) -> None:
         self.correction = correction
         self._listeners.clock(np.array([[self._clock(), correction, uncertainty, remote]]))
+
+
+def _words(text: str) -> str:
+    return re.sub(r"[\d.]+", "#", text)
 
 
 def rate_of(times: Array) -> float:

@@ -532,7 +532,8 @@ class BridgeSource(TobiiSource):
                     self._tracker = changed
                     self._listeners.changed(changed)
             new = about is not None and about["op"] == "tracker"
-            if measuring is None and (new or self._clock() - clocked >= CLOCK_EVERY_S):
+            read = self._tracker is not None
+            if measuring is None and (new or (read and self._clock() - clocked >= CLOCK_EVERY_S)):
                 measuring = _Exchange(self)
             if measuring is not None and (measured := measuring.step()) is not None:
                 measuring, clocked = None, self._clock()
@@ -583,14 +584,14 @@ class _Exchange:
     def __init__(self, source: BridgeSource) -> None:
         self._source, self._left = source, CLOCK_TRIES
         self._best = (0.0, np.inf, 0.0)
+        self._answer: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._ask()
 
     def _ask(self) -> None:
         self._sent = self._source._clock()
-        try:
+        # A child that has gone does not answer; that is noticed elsewhere.
+        with contextlib.suppress(OSError):
             self._answer = self._source._begin("clock")
-        except OSError:
-            self._left = 0
 
     def step(self) -> tuple[float, float, float] | None:
         """Goes on without waiting; the measurement when it is done."""
