@@ -67,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="end a recording that has had no page for so long (default 120)",
     )
+    run.add_argument(
+        "--speak-every",
+        type=float,
+        default=pairing.SPEAK_S,
+        metavar="SECONDS",
+        help="how often the site is told that this station is there (default %(default)g)",
+    )
     run.add_argument("--lsl-session", help=f"LSL session (default ${lsl.SESSION_VARIABLE} or 'default')")
 
     simulate = commands.add_parser("simulate", help="be a simulated eye tracker with a simulated reader")
@@ -131,6 +138,7 @@ async def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             republish=not arguments.no_republish,
             abandoned_s=arguments.abandoned_after,
             terminal=terminal,
+            speak_every_s=arguments.speak_every,
         )
     except OSError as error:
         raise RuntimeError(f"The spool {arguments.spool} cannot be used ({error.strerror}): name another.") from error

@@ -179,14 +179,14 @@ def version() -> str:
 
 
 class Presence:
-    """Tells the server once a minute that this station is there, and hears whether it is still welcome.
+    """Tells the server every so often that this station is there, and hears whether it is still welcome.
 
     `describe()` answers what is told: `{"tracker", "display"}`. `refused` is the server's sentence while it refuses
     this station; `reached` whether it answered the last time (None before the first).
     """
 
-    def __init__(self, pairing: Pairing, describe: Callable[[], dict[str, Any]]) -> None:
-        self._pairing, self._describe = pairing, describe
+    def __init__(self, pairing: Pairing, describe: Callable[[], dict[str, Any]], every_s: float = SPEAK_S) -> None:
+        self._pairing, self._describe, self._every_s = pairing, describe, every_s
         self._stopping = threading.Event()
         self.refused: str | None = None
         self.reached: bool | None = None
@@ -201,7 +201,7 @@ class Presence:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self.speak()
-            self._stopping.wait(SPEAK_S if self.reached else RETRY_S)
+            self._stopping.wait(self._every_s if self.reached else min(self._every_s, RETRY_S))
 
     def speak(self) -> None:
         """Once."""

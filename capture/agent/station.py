@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from capture.agent import lsl
 from capture.agent.outlet import Outlet
 from capture.agent.pagesocket import PageSocket, Refusal
-from capture.agent.pairing import Pairing, Presence
+from capture.agent.pairing import SPEAK_S, Pairing, Presence
 from capture.agent.sources.base import Array, Listeners, Note, Source, Tracker
 from capture.agent.sources.lsl import LslSource
 from capture.agent.spool import Recorder, Spool, SpoolError
@@ -67,6 +67,7 @@ class Agent:
         republish: bool = True,
         abandoned_s: float = ABANDONED_S,
         terminal: Terminal | None = None,
+        speak_every_s: float = SPEAK_S,
     ) -> None:
         self._pylsl = lsl.load()
         self.clock = self._pylsl.local_clock
@@ -77,7 +78,7 @@ class Agent:
         self._outlet = Outlet() if republish else None
         self._pairing = pairing
         self._fingerprint = fingerprint(pairing.credential)
-        self._presence = Presence(pairing, self._describe)
+        self._presence = Presence(pairing, self._describe, speak_every_s)
         self._terminal = terminal or Terminal()
         self._uploader = Uploader(pairing.credential)
         self._socket = PageSocket(
@@ -146,8 +147,13 @@ class Agent:
             # For those who began to listen after it was first said.
             self._publish(self._stimulus)
         alone = self._alone_since
-        if self._recorder.epoch is not None and alone and time.monotonic() - alone > self._abandoned_s:
-            self._terminal.say("○ Recording ended: no page has been connected for a while.")
+        why = None
+        if self._presence.refused:
+            why = self._presence.refused
+        elif alone and time.monotonic() - alone > self._abandoned_s:
+            why = "no page has been connected for a while."
+        if self._recorder.epoch is not None and why:
+            self._terminal.say(f"○ Recording ended: {why}")
             try:
                 await self.stop()
             except Refusal as refusal:
