@@ -44,6 +44,7 @@ class IngestConsumer(AsyncWebsocketConsumer):
         self.epoch: UUID | None = None
         self.files: dict[int, FrameFile] = {}
         self.sealed: dict[int, int] = {}
+        self.streams: dict[str, Any] = {}
         self.queue: asyncio.Queue[bytes | dict[str, Any]] = asyncio.Queue(BACKLOG)
         self.writer: asyncio.Task[None] | None = None
         token = _bearer(self.scope)
@@ -114,6 +115,7 @@ class IngestConsumer(AsyncWebsocketConsumer):
                 until=self.until,
                 under=self.token,
                 credential=_header(self.scope, b"gazeroom-station"),
+                began=message.get("began"),
             )
         except (ValueError, StoreError) as error:
             sentence = str(error) if isinstance(error, StoreError) else "begin names no epoch."
@@ -131,7 +133,8 @@ class IngestConsumer(AsyncWebsocketConsumer):
             self.sealed = await database_sync_to_async(ingest.sealed_frames)(recording=self.recording, epoch=epoch)
             for stream in sorted(int(s) for s in streams) if not self.sealed else []:
                 path = frame_path(self.recording.folder, stream, epoch)
-                self.files[stream] = await asyncio.to_thread(FrameFile, path, stream, epoch)
+                channels = ingest.channels_of(stream, streams[str(stream)])
+                self.files[stream] = await asyncio.to_thread(FrameFile, path, stream, epoch, channels)
         except StoreBusy:
             # Not an error the agent would have to show to a person: another server process still holds the file.
             await self.close(TRY_AGAIN)
@@ -140,9 +143,13 @@ class IngestConsumer(AsyncWebsocketConsumer):
             log.error("epoch %s cannot be continued", epoch, exc_info=error)
             await self._refuse(str(error), BAD_REQUEST)
             return
+        self.streams = streams
         self.writer = asyncio.create_task(self._write())
         places = self.sealed or {s: f.next for s, f in self.files.items()}
-        await self._say({"op": "resume", "from": {str(s): place for s, place in places.items()}})
+        # The agent compares: what is acknowledged without being written must be what it would have sent.
+        resume: dict[str, Any] = {"op": "resume", "from": {str(s): place for s, place in places.items()}}
+        held = {str(s): f.sha256 for s, f in self.files.items() if f.next}
+        await self._say({**resume, "sha256": held} if held else resume)
 
     async def _write(self) -> None:
         """The connection's only writer: takes all that waits, stores it, acknowledges."""
@@ -167,16 +174,16 @@ class IngestConsumer(AsyncWebsocketConsumer):
         try:
             for one in data:
                 by_stream.setdefault(frames.peek(one).stream, []).append(one)
-            for stream, batch in by_stream.items():
-                if stream in self.sealed:
-                    # It has all of them and cannot change: the agent missed the answer to its end.
-                    await self._say({"op": "ack", "stream": stream, "next": self.sealed[stream]})
-                    continue
-                file = self.files.get(stream)
-                if file is None:
-                    raise StoreError(f"Stream {stream} was not announced.")
-                complete = await asyncio.to_thread(file.append, batch)
-                await self._say({"op": "ack" if complete else "rewind", "stream": stream, "next": file.next})
+            for stream in sorted(by_stream.keys() & self.sealed.keys()):
+                # It has all of them and cannot change: the agent missed the answer to its end.
+                await self._say({"op": "ack", "stream": stream, "next": self.sealed[stream]})
+                del by_stream[stream]
+            strange = sorted(by_stream.keys() - self.files.keys())
+            if strange:
+                raise StoreError(f"Stream {strange[0]} was not announced.")
+            for stream, complete in (await asyncio.to_thread(self._append, by_stream)).items():
+                place = self.files[stream].next
+                await self._say({"op": "ack" if complete else "rewind", "stream": stream, "next": place})
         except (StoreError, frames.FrameError) as error:
             await self._refuse(str(error), BAD_REQUEST)
             return False
@@ -186,16 +193,24 @@ class IngestConsumer(AsyncWebsocketConsumer):
             return False
         return True
 
+    def _append(self, by_stream: dict[int, list[bytes]]) -> dict[int, bool]:
+        """In a thread: all streams of a batch, each with one fdatasync; whether each is without a hole."""
+        return {stream: self.files[stream].append(batch) for stream, batch in by_stream.items()}
+
     async def _end(self, message: dict[str, Any]) -> None:
         assert self.recording is not None and self.epoch is not None
         told = message.get("streams")
+        told = told if isinstance(told, dict) else {}
         try:
+            # Reading an hour again takes seconds: not on the thread that all database work shares.
+            verified = await asyncio.to_thread(ingest.verify, self.recording, self.epoch, told, self.streams)
             await database_sync_to_async(ingest.seal)(
                 recording=self.recording,
                 epoch=self.epoch,
-                told=told if isinstance(told, dict) else {},
+                told=told,
                 reported_gaps=message.get("gaps"),
                 notes=message.get("notes"),
+                verified=verified,
             )
         except (StoreError, frames.FrameError) as error:
             await self._refuse(str(error), None)

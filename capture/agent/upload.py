@@ -68,6 +68,7 @@ class Delivery:
     retry: asyncio.Event = field(default_factory=asyncio.Event)
     streams: dict[int, _Stream] = field(default_factory=dict)
     connected: bool = False
+    begun: bool = False  # the server knows of this epoch
 
     @property
     def pending(self) -> int:
@@ -237,6 +238,7 @@ class Uploader:
             "epoch": str(epoch.epoch),
             "streams": epoch.streams,
             "interrupted": epoch.interrupted,
+            "began": epoch.began,
         }
         await socket.send(json.dumps(begin))
         async with asyncio.timeout(PATIENCE_S):
@@ -248,8 +250,11 @@ class Uploader:
             start = int(answer["from"].get(str(s), 0))
             if start > file.frames:
                 raise Refused(f"it holds {start} frames of stream {s}, this station only {file.frames}.")
+            told = (answer.get("sha256") or {}).get(str(s))
+            if told is not None and await asyncio.to_thread(file.sha256_of, start) != told:
+                raise Refused(f"its first {start} frames of stream {s} are not those of this station (SHA-256).")
             delivery.streams[s] = _Stream(start, start)
-        delivery.connected = True
+        delivery.connected = delivery.begun = True
         if epoch.reason:
             epoch.reason = ""
             if epoch.state == "refused":
@@ -284,6 +289,8 @@ class Uploader:
             if now - progress > (SEAL_PATIENCE_S if said_end else PATIENCE_S):
                 raise Lost("the server has stopped answering")
             complete = ended and all(streams[s].acked == file.frames for s, file in epoch.files.items())
+            # The server finds the gap between two epochs when it seals the later one: it must know of both by then.
+            complete = complete and not self._owes_an_earlier(delivery)
             if complete and not said_end:
                 await socket.send(json.dumps(self._end(epoch)))
                 progress = now
@@ -294,6 +301,17 @@ class Uploader:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(1.0):
                         await delivery.wake.wait()
+
+    def _owes_an_earlier(self, delivery: Delivery) -> bool:
+        """Whether an older epoch of the same recording waits here that the server has neither begun nor refused."""
+        since = delivery.epoch.began.get("utc", 0.0)
+        return any(
+            not other.begun and not other.epoch.reason
+            for other in self._tasks.values()
+            if other is not delivery
+            and other.epoch.recording == delivery.epoch.recording
+            and other.epoch.began.get("utc", 0.0) < since
+        )
 
     @staticmethod
     def _end(epoch: Epoch) -> dict[str, Any]:
@@ -308,6 +326,7 @@ class Uploader:
             "gaps": epoch.gaps,
             "notes": epoch.notes,
             "interrupted": epoch.interrupted,
+            "until": epoch.until,
         }
 
     async def _listen(self, delivery: Delivery, socket: ClientConnection, sealed: asyncio.Event) -> None:

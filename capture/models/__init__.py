@@ -5,13 +5,14 @@ from .drift import DriftCheck
 from .gap import Gap
 from .imported import ImportedGaze
 from .measures import GazeMeasures
-from .recording import Recording, RecordingToken
+from .recording import DeliveryPermit, Recording, RecordingToken
 from .segment import Segment
 from .station import Pairing, PairingCode, Revocation, Station
 from .track import GazeTrack, Utterance
 
 __all__ = [
     "Calibration",
+    "DeliveryPermit",
     "DriftCheck",
     "Gap",
     "GazeMeasures",

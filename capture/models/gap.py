@@ -26,12 +26,15 @@ class Gap(InsertOnly):
     missing = models.PositiveBigIntegerField(null=True, help_text="Samples missing; null where nobody can know.")
     t0 = models.FloatField(help_text="LSL seconds of the samples before and after.")
     t1 = models.FloatField()
+    place = models.PositiveBigIntegerField(
+        default=0, help_text="Samples of this stream and epoch that came before it: times may repeat, this does not."
+    )
 
     class Meta:
         ordering = ["t0"]
         constraints = [
             models.UniqueConstraint(
-                fields=["recording", "kind", "stream", "epoch", "t0", "t1"], name="one_row_per_gap"
+                fields=["recording", "kind", "stream", "epoch", "t0", "t1", "place"], name="one_row_per_gap"
             ),
             models.CheckConstraint(
                 condition=Q(kind__in=["samples", "silence", "between", "unsealed"]), name="gap_kind_known"

@@ -115,3 +115,18 @@ class RecordingToken(InsertOnly):
 
     def __str__(self) -> str:
         return f"Token of {self.recording_id} until {self.expires_at:%Y-%m-%d %H:%M}"
+
+
+class DeliveryPermit(InsertOnly):
+    """An administrator's word that a station may still deliver what it recorded for a recording.
+
+    For a station that comes back after its token's time, or whose clock was wrong while it recorded. It begins epochs
+    that the token alone would not; whose token it is, and the reader's consent, are checked as always.
+    """
+
+    recording = models.ForeignKey(Recording, on_delete=models.PROTECT, related_name="permits")
+    expires_at = models.DateTimeField()
+    reason = models.CharField(max_length=200)
+
+    def __str__(self) -> str:
+        return f"Delivery of {self.recording_id} allowed until {self.expires_at:%Y-%m-%d %H:%M}"

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from capture import tokens
-from capture.models import Recording, RecordingToken, Station
+from capture.models import DeliveryPermit, Recording, RecordingToken, Station
 from capture.queries.calibrations import calibration_for, satisfies
 from capture.queries.stations import pairing_of
 from study.models import Enrolment, Read
@@ -20,8 +20,9 @@ from study.services.errors import NotAllowed, NotYet
 
 #: A token begins epochs for so long: a read, and the rest of the day in which it is finished.
 TOKEN_LIFE = timedelta(hours=24)
-#: What was begun in that time may be delivered for so long after it: a station that was offline, or switched off over a
-#: holiday, holds the only copy of a submitted read, and a read that is over gets no other token.
+#: What was recorded in that time may be delivered for so long after it: a station that was offline, or switched off
+#: over a holiday, holds the only copy of a submitted read, and a read that is over gets no other token. Later still
+#: an administrator allows it (`allow_delivery`).
 DELIVERY_LIFE = timedelta(days=30)
 
 
@@ -114,16 +115,18 @@ def _refuse_unless_consented(read: Read) -> None:
 def opened_by(token: str) -> RecordingToken | None:
     """The token's row, if it still opens its recording; None for one that is unknown or whose reader withdrew consent.
 
-    A token that has expired opens it only to deliver epochs that were begun before: `capture.services.ingest.begin`
-    holds it to those.
+    A token that has expired opens it only to deliver what was recorded before: `capture.services.ingest.begin` holds it
+    to that. Long after, it opens it while a `DeliveryPermit` says so.
     """
     now = timezone.now()
     row = (
-        RecordingToken.objects.filter(sha256=hash_token(token), expires_at__gt=now - DELIVERY_LIFE)
+        RecordingToken.objects.filter(sha256=hash_token(token))
         .select_related("recording__read__assignment__enrolment", "station")
         .first()
     )
-    if row is None or (row.expires_at <= now and not row.recording.epochs):
+    if row is None:
+        return None
+    if row.expires_at <= now - DELIVERY_LIFE and not row.recording.permits.filter(expires_at__gt=now).exists():
         return None
     if row.recording.read is not None:
         enrolment = row.recording.read.assignment.enrolment
@@ -134,3 +137,23 @@ def opened_by(token: str) -> RecordingToken | None:
 
 def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+@transaction.atomic
+def allow_delivery(*, recording: Recording, span: timedelta, reason: str) -> DeliveryPermit:
+    """Let the station that recorded for `recording` deliver it for `span` from now, whenever it was recorded.
+
+    Raises
+    ------
+    NotAllowed
+        The reader has withdrawn consent, so nothing more is taken; or no reason was given.
+    """
+    if not reason.strip():
+        raise NotAllowed("Say why this delivery is allowed: it is kept with the recording.")
+    if recording.read is not None:
+        enrolment = recording.read.assignment.enrolment
+        if enrolment.consented_at is None or enrolment.withdrawn_at is not None:
+            raise NotAllowed(f"{enrolment.reader_code} does not consent to gaze recording: nothing more is taken.")
+    return DeliveryPermit.objects.create(
+        recording=recording, expires_at=timezone.now() + span, reason=reason.strip()[:200]
+    )

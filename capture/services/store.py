@@ -93,18 +93,24 @@ class _Appended:
 
 
 class FrameFile(_Appended):
-    """The frames of one stream and epoch, numbered from 0 without a hole."""
+    """The frames of one stream and epoch, numbered from 0 without a hole.
 
-    def __init__(self, path: Path, stream: int, epoch: UUID) -> None:
+    `channels` is how many each frame must have; None where that was not announced.
+    """
+
+    def __init__(self, path: Path, stream: int, epoch: UUID, channels: int | None = None) -> None:
         super().__init__(path)
+        self._channels = channels
         self.stream, self.epoch = stream, epoch
         self.next = 0
+        self._hash = hashlib.sha256()
         length = 0
         try:
             for header, data in frames.read_encoded(path):
                 if (header.stream, header.epoch, header.sequence) != (stream, epoch, self.next):
                     raise StoreError(f"{path.name} holds frame {header.sequence} where frame {self.next} belongs.")
                 self.next += 1
+                self._hash.update(data)
                 length += len(data)
             self._keep(length)
         except frames.FrameError as error:
@@ -113,6 +119,11 @@ class FrameFile(_Appended):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def sha256(self) -> str:
+        """Over all frames stored, concatenated."""
+        return self._hash.hexdigest()
 
     def append(self, data: Sequence[bytes]) -> bool:
         """Store the frames that come next and return True; frames it has already are passed over.
@@ -130,6 +141,11 @@ class FrameFile(_Appended):
                 raise StoreError(str(error)) from error
             if frame.stream != self.stream or frame.epoch != self.epoch:
                 raise StoreError(f"A frame of epoch {frame.epoch} was sent into epoch {self.epoch}.")
+            if self._channels not in (None, frame.channels):
+                raise StoreError(
+                    f"Frame {frame.sequence} of stream {frame.stream} has {frame.channels} channels, "
+                    f"but epoch {self.epoch} announced {self._channels}."
+                )
             if frame.sequence < place:
                 continue
             if frame.sequence > place:
@@ -138,7 +154,9 @@ class FrameFile(_Appended):
             fresh.append(one)
             place += 1
         if fresh:
-            self._write(b"".join(fresh))
+            whole = b"".join(fresh)
+            self._write(whole)
+            self._hash.update(whole)
             self.next = place
         return complete
 
