@@ -4,7 +4,8 @@ A stream of type Gaze with the 30 channels of `capture.frames.GAZE_CHANNELS`, th
 and its display. Its source id is `gazeroom-<serial>-gaze`; `capture.agent.lsl.is_republished` knows it by that, so that
 no agent ever takes it for a tracker. What is on the screen is on the companion stream `gazeroom-stimulus` (JSON).
 
-Only what a running recording has spooled is published. Times are on this machine's LSL clock.
+Only what a recording has written to its spool is published, a tenth of a second behind the tracker. Times are on this
+machine's LSL clock.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def source_id(tracker: Tracker) -> str:
 
 
 class Outlet:
-    """Re-publishes one tracker at a time. Both methods belong to the source's thread."""
+    """Re-publishes one tracker at a time. `describe` belongs to the source's thread, `push` to whoever writes."""
 
     def __init__(self) -> None:
         self._pylsl = lsl.load()
@@ -65,8 +66,8 @@ class Outlet:
         Below a millisecond the correction is the noise of measuring a clock against itself: times stay as they are.
         Samples without a time cannot be published.
         """
-        rows = samples[np.isfinite(samples[:, 0])]
-        if self._outlet is None or not len(rows):
+        rows, outlet = samples[np.isfinite(samples[:, 0])], self._outlet
+        if outlet is None or not len(rows):
             return
         times = rows[:, 0] if abs(correction) < 1e-3 else rows[:, 0] + correction
-        self._outlet.push_chunk(np.ascontiguousarray(rows[:, 1:]), times.tolist())
+        outlet.push_chunk(np.ascontiguousarray(rows[:, 1:]), times.tolist())

@@ -366,11 +366,18 @@ class Recorder:
     """Puts the samples of the running recording into its epoch, frame by frame.
 
     `gaze` and `clock` are the listeners of a source; `clock_s` reads the LSL clock; `changed` is called (on any thread)
-    when there is more on the disk, or the recording has ended.
+    when there is more on the disk, or the recording has ended; `written` with the samples [n, 31] of each gaze frame,
+    once the file has it.
     """
 
-    def __init__(self, spool: Spool, clock_s: Callable[[], float], changed: Callable[[], None]) -> None:
-        self._spool, self._clock, self._changed = spool, clock_s, changed
+    def __init__(
+        self,
+        spool: Spool,
+        clock_s: Callable[[], float],
+        changed: Callable[[], None],
+        written: Callable[[Array], None] = lambda samples: None,
+    ) -> None:
+        self._spool, self._clock, self._changed, self._written = spool, clock_s, changed, written
         self._mutex = threading.Lock()
         self._epoch: Epoch | None = None
         self._rows: list[Array] = []  # gaze and, behind it, what came beside it
@@ -607,6 +614,7 @@ class Recorder:
             if rows.shape[1] > 1 + len(GAZE_CHANNELS):
                 self._owed.append(np.hstack([rows[:end, :1], rows[:end, 1 + len(GAZE_CHANNELS) :]]))
                 self._pay()
+            self._written(rows[:end, : 1 + len(GAZE_CHANNELS)])
             rows = rows[end:]
         if len(rows) > MAX_WAITING:
             log.critical("%d samples are lost: %s", len(rows) - MAX_WAITING, self.fault)

@@ -72,7 +72,7 @@ class Agent:
         self._pylsl = lsl.load()
         self.clock = self._pylsl.local_clock
         self._spool = Spool(spool)
-        self._recorder = Recorder(self._spool, self.clock, self._changed)
+        self._recorder = Recorder(self._spool, self.clock, self._changed, self._on_written)
         listeners = Listeners(self._on_gaze, self._recorder.clock, self._on_note, self._on_tracker)
         self._source = source(listeners) if source else LslSource(listeners)
         self._outlet = Outlet() if republish else None
@@ -164,12 +164,14 @@ class Agent:
     def _on_gaze(self, samples: Array, raw: Array | None) -> None:
         correction = self._source.correction
         self._recorder.gaze(samples, correction, raw)
-        if self._outlet is not None and self._recorder.epoch is not None:
-            # What others may read is what is being recorded: under the same consent, and after it is spooled.
-            self._outlet.push(samples, correction)
         if len(samples):
             for collector in list(self._collectors):
                 collector.feed(samples, correction)
+
+    def _on_written(self, samples: Array) -> None:
+        # What others may read is what is recorded: under the same consent, and after it is in the spool.
+        if self._outlet is not None:
+            self._outlet.push(samples, self._source.correction)
 
     def _on_note(self, note: Note) -> None:
         self._recorder.note(note.to_dict())
