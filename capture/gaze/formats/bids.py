@@ -375,7 +375,7 @@ def parse(
     origin = side.get("OriginLSL")
     origin = float(origin) if isinstance(origin, int | float) else float(stamps[0])
     x, y = column("image_x"), column("image_y")
-    check_pixels(x, y, rows, columns, where, "image_x and image_y")
+    check_pixels(x, y, rows, columns, where, "image_x and image_y", size_told="ImageRows" in told)
     display = _display(told, where)
     events = _events(sources.get("physioevents.tsv.gz"), where)
     states = _states_of(events, rows, columns, display)

@@ -47,6 +47,8 @@ _NEEDED: Final = (*KEY, TIME, "BPOGX", "BPOGY", "BPOGV", "X_ORIGINAL", "Y_ORIGIN
 SCREEN_PX: Final = (1920, 1080)
 #: A fit of image to screen that is worse than this is no single placement of the image.
 _FIT_PX: Final = 2.0
+#: Fewer samples would fit any placement.
+_FIT_POINTS: Final = 20
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -312,7 +314,7 @@ def _in_image(
 def _placement(points: Floats, told: Floats) -> Place | None:
     both = np.isfinite(points).all(axis=1) & np.isfinite(told).all(axis=1)
     p, q = points[both], told[both]
-    if len(p) < 3 or (np.ptp(q, axis=0) < 1).any() or (np.ptp(p, axis=0) == 0).any():
+    if len(p) < _FIT_POINTS or (np.ptp(q, axis=0) < 1).any() or (np.ptp(p, axis=0) == 0).any():
         return None
     scale, shift = np.empty(2), np.empty(2)
     for axis in (0, 1):
@@ -320,7 +322,7 @@ def _placement(points: Floats, told: Floats) -> Place | None:
     if (scale <= 0).any():
         return None
     error = np.abs((p - shift) / scale - q)
-    return (scale, shift) if np.quantile(error, 0.95) <= _FIT_PX else None
+    return (scale, shift) if np.quantile(error, 0.995) <= _FIT_PX else None
 
 
 def _fixations(

@@ -21,7 +21,7 @@ from capture.gaze.mapping import ViewportStates
 from capture.gaze.track import GazeTrack
 
 from .errors import FormatError
-from .reading import Found, Reading, check_pixels, check_times, fixation_table
+from .reading import Found, Reading, check_times, fixation_table
 
 Floats = NDArray[np.float64]
 
@@ -163,7 +163,6 @@ def parse(sources: Any, meta: dict[str, Any], *, rows: int, columns: int, where:
     """A reading from the contents of its tables."""
     samples = _columns(sources["samples.parquet"], where, _SAMPLES)
     check_times(samples["t"], where, "t")
-    check_pixels(samples["x"], samples["y"], rows, columns, where, "x and y")
     track_meta = dict(meta["track"])
     states = None
     if "states.parquet" in sources:

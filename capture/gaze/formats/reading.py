@@ -126,8 +126,10 @@ def check_times(t: Floats, where: str, column: str, *, first_line: int = 2) -> N
         )
 
 
-def check_pixels(x: Floats, y: Floats, rows: int, columns: int, where: str, columns_named: str) -> None:
-    """Refuse positions that are fractions of the image, or that lie on an image of another size."""
+def check_pixels(
+    x: Floats, y: Floats, rows: int, columns: int, where: str, columns_named: str, *, size_told: bool = False
+) -> None:
+    """Refuse positions that are fractions of the image, or, where a file tells no size, lie on one of another."""
     on = np.isfinite(x) & np.isfinite(y)
     if np.isinf(x).any() or np.isinf(y).any():
         raise FormatError(f"{where} has an infinite number in {columns_named}; leave lost samples empty.")
@@ -140,7 +142,7 @@ def check_pixels(x: Floats, y: Floats, rows: int, columns: int, where: str, colu
             f"look like fractions of the image, and pixels of an image of {columns} × {rows} are needed."
         )
     beside = (px < -0.5) | (py < -0.5) | (px > columns - 0.5) | (py > rows - 0.5)
-    if beside.mean() > 0.75:
+    if not size_told and beside.mean() > 0.75:
         raise FormatError(
             f"{where} has {100 * beside.mean():.0f} % of its gaze beside an image of {columns} × {rows} pixels: "
             "it belongs to an image of another size."

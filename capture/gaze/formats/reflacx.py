@@ -232,18 +232,30 @@ def _found(file: Path, metadata: Mapping[str, Mapping[str, str]]) -> Found:
             raise FormatError(f"The row {name} of metadata_phase_*.csv has an image size that is no number.") from None
 
     def build(rows: int, columns: int) -> Reading:
-        return parse(sources, name=name, image=row.get("dicom_id", ""), rows=rows, columns=columns, where=where)
+        named = row.get("dicom_id", "")
+        return parse(
+            sources, name=name, image=named, rows=rows, columns=columns, where=where, size_told=size is not None
+        )
 
     return Found(name, row.get("dicom_id", ""), "", size, sources, build, where)
 
 
-def parse(sources: Mapping[str, bytes], *, name: str, image: str, rows: int, columns: int, where: str) -> Reading:
+def parse(
+    sources: Mapping[str, bytes],
+    *,
+    name: str,
+    image: str,
+    rows: int,
+    columns: int,
+    where: str,
+    size_told: bool = False,
+) -> Reading:
     """A reading from its files' contents: `gaze.csv`, and `fixations.csv`, `timestamps_transcription.csv` if there."""
     table = Table.read(sources["gaze.csv"], where)
     table.need(("timestamp_sample", "x_position", "y_position"), "REFLACX's gaze.csv")
     t, x, y = (table.numbers(column) for column in ("timestamp_sample", "x_position", "y_position"))
     check_times(t, where, "timestamp_sample")
-    check_pixels(x, y, rows, columns, where, "x_position and y_position")
+    check_pixels(x, y, rows, columns, where, "x_position and y_position", size_told=size_told)
     gone = ~(np.isfinite(x) & np.isfinite(y))
     x[gone] = y[gone] = np.nan
     ppd = None

@@ -418,7 +418,7 @@ def _stream(found: Mapping[str, Any]) -> Stream:
     if text:
         values = ["\t".join(row) for row in series]
     else:
-        values = np.asarray(series, dtype=np.float64).reshape(len(t), -1)
+        values = np.asarray(series, dtype=np.float64)
     told = desc.get("channels", {}).get("channel", []) if isinstance(desc.get("channels"), dict) else []
     rows = [one if isinstance(one, dict) else {} for one in (told if isinstance(told, list) else [told])]
     channels = [tuple(str(row.get(k) or "") for k in ("label", "type", "unit", "eye")) for row in rows]

@@ -224,7 +224,6 @@ def _rebuilt(
         raise FormatError(f"{where} has a gaze track with other channels than {len(TRACK)}; export it again.")
     t, x, y, valid, state, ppd_x, ppd_y, sx, sy = values[:, : len(TRACK)].T.copy()
     check_times(t, where, "RecordingTime", first_line=1)
-    check_pixels(x, y, rows, columns, where, "ImageX and ImageY")
     origin = float(about["origin_lsl"])
     named = {s.name: s for s in contents.streams}
     states = _states(named.get("gazeroom-viewport"), meta, rows, columns, where)
