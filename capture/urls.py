@@ -1,6 +1,6 @@
 from django.urls import path
 
-from capture.views import recordings, station, stations, transfer
+from capture.views import measures, recordings, station, stations, transfer
 
 app_name = "capture"
 urlpatterns = [
@@ -18,6 +18,7 @@ urlpatterns = [
     path("recordings/of/<slug:slug>/import/", transfer.import_page, name="import"),
     path("recordings/of/<slug:slug>/import/<uuid:ticket>/", transfer.import_result, name="import_result"),
     path("recordings/of/<slug:slug>/import/<uuid:ticket>/progress/", transfer.import_progress, name="import_progress"),
+    path("studies/<slug:slug>/measures.csv", measures.download, name="measures"),
     path("recordings/<uuid:recording_id>/", recordings.recording_page, name="recording"),
     path("recordings/<uuid:recording_id>/track.json", recordings.track_json, name="track"),
     path("recordings/<uuid:recording_id>/frame/", recordings.frame, name="frame"),

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from capture.gaze.formats.table import FORMATS
 from capture.models import Gap, Recording
+from capture.queries.measures import studies_measured_for
 from capture.queries.recordings import answers_shown, image_of_recording, recordings_exported_to, recordings_visible_to
 from capture.services.replay import replay, shows_answers
 from study.models import Study
@@ -22,6 +23,8 @@ from study.queries.studies import STAFF, studies_visible_to
 from study.services.errors import Refused
 from study.views.frames import frame_response
 from study.views.support import endpoint, page
+
+from . import measures
 
 PAGE = 50
 
@@ -54,6 +57,7 @@ def recording_list(request: HttpRequest) -> HttpResponse:
         "may_move": may_move,
         "exportable": recordings_exported_to(request.user, chosen).count() if may_move and chosen else 0,
         "answers": chosen is not None and answers_shown(chosen),
+        "measured": chosen is not None and studies_measured_for(request.user).contains(chosen),
         "formats": list(FORMATS.values()),
     }
     return render(request, "capture/recordings.html", context)
@@ -93,6 +97,7 @@ def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "missing": sum(g.missing or 0 for g in gaps if g.kind == Gap.Kind.SAMPLES),
         "segments": recording.segments.all(),
         "answers": shows_answers(recording, request.user),
+        "measured": measures.of_recording(recording, request.user),
     }
     return render(request, "capture/recording.html", context)
 

@@ -11,9 +11,11 @@ class ProtocolVersion(UuidModel):
     """How a study is read. Immutable and hashed once locked; an amendment is a new version.
 
     body: {"findings": [CheXbert labels], "gaze": "required" | "optional" | "none",
-           "calibration": {"max_accuracy_deg", "max_data_loss"},
+           "calibration": {"max_accuracy_deg", "max_data_loss"[, "points", "drift_every_cases",
+                           "drift_every_minutes", "max_drift_deg"]},
            "washout_days": int, "periods": int, "model_sha256": str | None,
-           "arms": [{"key", "name", "assistance"}], "seed": int}
+           "arms": [{"key", "name", "assistance"}], "seed": int
+           [, "gaze_measures": {parameters of the gaze measures that differ from their defaults}]}
     """
 
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="protocols")

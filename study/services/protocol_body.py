@@ -14,6 +14,10 @@ from .errors import BadInput
 GAZE = ("required", "optional", "none")
 CALIBRATION = {"max_accuracy_deg": 1.5, "max_data_loss": 0.3}
 KEYS = {"findings", "gaze", "calibration", "washout_days", "periods", "model_sha256", "arms", "seed"}
+#: May be left out: what the study decides about its gaze measures, in place of the defaults. Above 0, at most this; a
+#: list of such numbers; whole numbers. `capture.gaze.radiology.Parameters` says what each means.
+GAZE_MEASURES = {"field_deg": 30.0, "dwell_s": 60.0, "max_data_loss": 1.0}
+GAZE_MEASURES_KEYS = {*GAZE_MEASURES, "coverage_fields_deg", "called_from", "zones"}
 
 #: The ways of reading that the reading room has controls for; in any other, a read would open and never be submitted.
 READABLE: tuple[Any, ...] = (Arm.Assistance.NONE, Arm.Assistance.CONCURRENT)
@@ -64,12 +68,13 @@ def check_body(kind: str, body: Any) -> None:
         raise BadInput("The protocol is not an object with keys and values.")
     if missing := sorted(KEYS - body.keys()):
         raise BadInput(f"The protocol lacks {missing[0]!r}.")
-    if unknown := sorted(body.keys() - KEYS):
+    if unknown := sorted(body.keys() - KEYS - {"gaze_measures"}):
         raise BadInput(f"The protocol has {unknown[0]!r}, which means nothing here; leave it out.")
     _check_findings(body["findings"])
     if body["gaze"] not in GAZE:
         raise BadInput(f"gaze is {body['gaze']!r}; write required, optional or none.")
     _check_calibration(body["calibration"])
+    _check_gaze_measures(body.get("gaze_measures", {}))
     _check_whole("washout_days", body["washout_days"], 0, 3650)
     _check_whole("seed", body["seed"], 0, 2**53)
     _check_arms(kind, body["arms"])
@@ -106,6 +111,24 @@ def _check_calibration(calibration: Any) -> None:
         value = calibration[name]
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= high:
             raise BadInput(f"{name} is {value!r}; write a number above 0 and at most {high:g}.")
+
+
+def _check_gaze_measures(chosen: Any) -> None:
+    if not isinstance(chosen, dict) or chosen.keys() - GAZE_MEASURES_KEYS:
+        raise BadInput(f"gaze_measures may hold {', '.join(sorted(GAZE_MEASURES_KEYS))} and nothing else.")
+    fields = chosen.get("coverage_fields_deg", [1.0])
+    if not isinstance(fields, list) or not fields or len({str(field) for field in fields}) != len(fields):
+        raise BadInput("coverage_fields_deg has to be a list of different numbers of degrees.")
+    numbers = [(name, chosen[name], high) for name, high in GAZE_MEASURES.items() if name in chosen]
+    for name, value, high in [*numbers, *(("coverage_fields_deg", field, 30.0) for field in fields)]:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= high:
+            raise BadInput(f"{name} is {value!r}; write a number above 0 and at most {high:g}.")
+    _check_whole("called_from", chosen.get("called_from", 4), 2, 5)
+    zones = chosen.get("zones", [3, 2])
+    if not isinstance(zones, list) or len(zones) != 2:
+        raise BadInput("zones has to be two whole numbers, of rows and of columns.")
+    for number in zones:
+        _check_whole("zones", number, 1, 20)
 
 
 def _check_arms(kind: str, arms: Any) -> None:

@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from capture.models import Calibration, Gap, GazeTrack, RecordingToken, Segment, Utterance
-from capture.services import processing, recordings
+from capture.models import Calibration, Gap, GazeMeasures, GazeTrack, RecordingToken, Segment, Utterance
+from capture.services import measuring, processing, recordings
 from capture.services.calibrations import calibrate
 from study.models import InsertOnlyError, Read
 from study.services import reading
@@ -15,7 +15,7 @@ from tests.factories import make_answers, make_case, make_study
 
 from .synthetic import Scene, measured, store_epoch, store_page
 
-MODELS = [Calibration, RecordingToken, Segment, Gap, GazeTrack, Utterance]
+MODELS = [Calibration, RecordingToken, Segment, Gap, GazeTrack, Utterance, GazeMeasures]
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def everything(db: None) -> None:
     store_epoch(recording, scene.rows[330:], epoch=uuid4())
     store_page(recording, scene.states, scene.exchanges)
     reading.submit(read=read, answers=make_answers(read), actor=enrolment.user)
-    assert processing.process(recording_id=recording.pk) is not None
+    track = processing.process(recording_id=recording.pk)
+    assert track is not None
+    measuring.measure(track=track)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: m.__name__)
