@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from capture.agent import pairing
 from capture.agent.lsl import configuration, standard_channels
 from capture.agent.pairing import Pairing
-from capture.agent.sources.layout import map_channels
+from capture.agent.sources.base import Watch, nice
+from capture.agent.sources.layout import ENOUGH, Channel, Undecided, Unusable, map_channels
 from capture.frames import GAZE_CHANNELS
 from tests.capture.agent.harness import ROOT
 
@@ -53,6 +54,174 @@ def test_channels_a_stream_does_not_have_are_not_numbers() -> None:
 def test_a_stream_without_screen_coordinates_is_refused() -> None:
     with pytest.raises(ValueError, match="no channels of type ScreenX and ScreenY with an eye"):
         map_channels([("EEG1", "EEG", ""), ("EEG2", "EEG", "")])
+
+
+SCREEN = [Channel("x", "ScreenX", "screencoords", "left"), Channel("y", "ScreenY", "screencoords", "left")]
+DISPLAY = {"width_px": 1000, "height_px": 500, "width_mm": 400.0, "height_mm": 200.0}
+
+
+def looked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(len(values)) / 100, values
+
+
+def test_a_unit_that_tells_nothing_waits_until_somebody_looks_at_the_screen() -> None:
+    channels = map_channels(SCREEN)
+    with pytest.raises(Undecided):
+        channels.settle(*looked(np.full((500, 2), np.nan)))
+    with pytest.raises(Undecided):
+        channels.settle(*looked(np.full((ENOUGH - 1, 2), 0.5)))
+    settled = channels.settle(*looked(np.full((ENOUGH, 2), 0.5)))
+    assert settled.scale.tolist() == [1.0, 1.0] and settled.open_screen == ()
+    with pytest.raises(Unusable, match="--screen-unit pixels or --screen-unit mm"):
+        channels.settle(*looked(np.full((ENOUGH, 2), 300.0)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["normalized", "pixels", "px", "screencoords", "", "mm", "furlongs"]),
+    st.sampled_from([0.5, 300.0, 5000.0]),
+    st.booleans(),
+)
+def test_a_map_either_gives_shares_of_the_display_or_none_at_all(unit: str, value: float, display: bool) -> None:
+    """Whatever is said and whatever is sent: no gaze in another unit passes for normalised gaze."""
+    layout = [Channel("x", "ScreenX", unit, "right"), Channel("y", "ScreenY", unit, "right")]
+    try:
+        channels = map_channels(layout, display=DISPLAY if display else None)
+        t, sent = looked(np.full((50, 2), value) + np.linspace(0, 0.1, 50)[:, None])
+        out = channels.settle(t, sent).standard(t, sent)[:, 1:]
+    except (Unusable, Undecided):
+        return
+    x = out[:, GAZE_CHANNELS.index("RightScreenX")]
+    expected = sent[:, 0] if value == 0.5 else sent[:, 0] / 1000
+    assert unit not in ("mm",) and np.allclose(x, expected)
+
+
+@pytest.mark.parametrize(
+    ("unit", "display", "sentence"),
+    [
+        ("pixels", None, "in pixels and it does not say how large its display is: add width_px"),
+        ("mm", DISPLAY, "in millimetres, whose origin on the display is not told"),
+    ],
+)
+def test_gaze_that_cannot_be_converted_is_refused(unit: str, display: dict[str, float] | None, sentence: str) -> None:
+    with pytest.raises(Unusable, match=sentence):
+        map_channels([Channel("x", "ScreenX", unit, "left"), Channel("y", "ScreenY", unit, "left")], display=display)
+
+
+def test_a_person_may_say_that_millimetres_count_from_the_top_left() -> None:
+    layout = [Channel("x", "ScreenX", "mm", "left"), Channel("y", "ScreenY", "mm", "left")]
+    t, sent = looked(np.full((50, 2), 100.0))
+    out = map_channels(layout, display=DISPLAY, screen_unit="mm").settle(t, sent).standard(t, sent)
+    assert out[0, 1:3].tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "scale"),
+    [
+        ("DeviceTimeStamp", "s", 1e6),
+        ("DeviceTimeStamp", "ns", 1e-3),
+        ("PositionZ", "cm", 10.0),
+        ("PositionZ", "m", 1000.0),
+        ("Diameter", "mm", 1.0),
+    ],
+)
+def test_units_are_converted_and_what_was_converted_is_kept_as_it_was(kind: str, unit: str, scale: float) -> None:
+    plain = [Channel("x", "ScreenX", "normalized", "left"), Channel("y", "ScreenY", "normalized", "left")]
+    channels = map_channels([*plain, Channel("it", kind, unit, "" if "Time" in kind else "left")])
+    t, sent = looked(np.array([[0.5, 0.5, 7.0]]))
+    label = kind if "Time" in kind else f"Left{kind}"
+    assert channels.standard(t, sent)[0, 1 + GAZE_CHANNELS.index(label)] == pytest.approx(7.0 * scale)
+    assert channels.raw_labels == ([] if scale == 1.0 else ["it"])
+    beside = channels.beside(t, sent)
+    assert beside is None if scale == 1.0 else beside is not None and beside.tolist() == [[0.0, 7.0]]
+
+
+def test_a_unit_nobody_knows_keeps_the_channel_beside_the_gaze() -> None:
+    plain = [Channel("x", "ScreenX", "normalized", "left"), Channel("y", "ScreenY", "normalized", "left")]
+    channels = map_channels([*plain, Channel("z", "PositionZ", "furlongs", "left")])
+    assert channels.raw_labels == ["z"] and "LeftPositionZ" not in channels.present
+    assert "'furlongs', which is not known" in channels.remarks[0]
+
+
+def test_a_pupil_without_a_unit_is_millimetres_only_if_it_could_be() -> None:
+    layout = [*SCREEN, Channel("p", "pupilsize", "", "left")]
+    t = np.arange(ENOUGH) / 100
+    for size, used in ((3.4, True), (1200.0, False)):
+        settled = map_channels(layout).settle(t, np.column_stack([np.full((ENOUGH, 2), 0.5), np.full(ENOUGH, size)]))
+        assert ("LeftDiameter" in settled.present) is used
+        assert settled.raw_labels == ([] if used else ["p"])
+
+
+def test_two_channels_that_claim_to_be_one_eyes_gaze_are_refused() -> None:
+    layout = [Channel(n, f"Screen{a}", "normalized", "left") for n in ("raw", "smooth") for a in "XY"]
+    with pytest.raises(Unusable, match="'raw' and 'smooth' both claim to be ScreenX of the left eye"):
+        map_channels(layout)
+
+
+# ── what is wrong with samples ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def rows(t: np.ndarray, **columns: np.ndarray | float) -> np.ndarray:
+    out = np.full((len(t), 31), np.nan)
+    out[:, 0] = t
+    for label, values in columns.items():
+        out[:, 1 + GAZE_CHANNELS.index(label)] = values
+    return out
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([60.0, 120.0, 250.0, 1200.0]),
+    st.lists(st.floats(0.0, 30.0), max_size=8),
+    st.lists(st.integers(1, 400), min_size=1, max_size=12),
+)
+def test_a_tracker_that_only_pauses_is_never_accused(rate: float, pauses: list[float], blocks: list[int]) -> None:
+    """Gaps are found elsewhere: they make neither a rate nor an order wrong."""
+    n = sum(blocks)
+    steps = np.full(n, 1 / rate)
+    for k, pause in enumerate(pauses):
+        steps[(k + 1) * n // (len(pauses) + 1) % n] += pause
+    t = 1000 + np.cumsum(steps)
+    watch = Watch(rate)
+    found = [
+        finding
+        for part in np.split(rows(t, FrameNumber=np.arange(n)), np.cumsum(blocks)[:-1])
+        if len(part)
+        for finding in watch.look(part)
+    ]
+    assert found == []
+
+
+def test_a_rate_has_changed_when_two_windows_agree_on_another() -> None:
+    watch = Watch(240.0)
+    t = np.r_[np.arange(200) / 240, 200 / 240 + np.arange(200) / 60]
+    found = [f for k in range(0, 400, 10) for f in watch.look(rows(t[k : k + 10]))]
+    assert [(f.kind, f.rate_hz) for f in found] == [("rate", 60.0)] and watch.rate_hz == 60.0
+
+
+def test_each_fault_of_a_time_is_counted() -> None:
+    watch = Watch(100.0)
+    t = np.array([1.0, 1.01, np.nan, 1.02, 1.02, 0.5, 0.51, np.nan])
+    assert {f.kind: f.count for f in watch.look(rows(t))} == {"times": 2, "order": 1, "repeated": 1}
+    # Across blocks too.
+    assert [f.kind for f in watch.look(rows(np.array([0.51])))] == ["repeated"]
+    numbers = {f.kind: f.count for f in watch.look(rows(np.array([0.52, 0.53]), FrameNumber=np.array([7.0, 7.0])))}
+    assert numbers == {"numbers": 1}
+
+
+def test_gaze_that_is_no_share_of_a_display_is_told_once_there_is_enough_of_it() -> None:
+    watch = Watch(0.0)
+    found = [
+        f for k in range(4) for f in watch.look(rows(k + np.arange(100) / 200, LeftScreenX=900.0, LeftScreenY=400.0))
+    ]
+    assert [f.kind for f in found] == ["units", "units"] and "650" in found[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("measured", "named"), [(119.97, 120), (59.95, 60), (299.9, 300), (1199.2, 1200), (62.5, 62.5), (33.37, 33.4)]
+)
+def test_a_rate_is_named_as_a_person_would(measured: float, named: float) -> None:
+    assert nice(measured) == named
 
 
 def test_sessions_have_their_own_ports_and_stay_on_this_machine() -> None:
