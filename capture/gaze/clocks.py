@@ -8,7 +8,9 @@ at t1 and answers at t2 (LSL seconds). If the way out took as long as the way ba
 and whatever the asymmetry, the true difference lies within ± RTT / 2 of it, RTT = (t3 - t0) - (t2 - t1) (Mills, RFC
 5905, section 8). Delays only ever add to the RTT, so the shortest exchange of each window of a few seconds is the one
 to believe; a continuous piecewise-linear function fitted to those, weighted by 1 / RTT² and hardened against outliers
-(Huber), follows the drift of the two quartzes.
+(Huber), follows the drift of the two quartzes. Along it, the window's quickest way out and its quickest way back are
+then looked for separately, and the function is drawn between them (Moon, Skelly & Towsley, "Estimation and removal of
+clock skew from network delay measurements", INFOCOM 1999, in both directions).
 
 A suspended computer, or a page that was loaded again, makes the difference jump: there the fit is broken, not bridged.
 Each exchange proves an interval for the offset, and no two clocks drift apart faster than MAX_DRIFT: where what all
@@ -30,6 +32,8 @@ MAX_DRIFT = 200e-6
 WANDER = 5e-6
 #: Exchanges come once a second. Across a longer silence none of them vouches for another: the computer may have slept.
 SILENCE_S = 5.0
+#: How often the fit is drawn closer.
+_ROUNDS = 3
 #: What browsers round their clock to, seconds: Firefox and Chromium without and with cross-origin isolation.
 _STEPS_S = (1e-3, 100e-6, 20e-6, 5e-6)
 
@@ -162,8 +166,6 @@ def tracker_offset(t: ArrayLike, measured: ArrayLike, *, window_s: float = 30.0)
     span = x[best][-1] - x[best][0]
     knots = np.linspace(x[best][0], x[best][-1], max(2, round(span / 60.0) + 1)) if span > 0 else np.zeros(1)
     values = _robust(x[best], correction[best] - base, 1.0 / uncertainty[best], knots)
-    if len(knots) == 1:
-        return np.full(len(times), base + values[0]), float(uncertainty[best].max())
     return base + _line(times - there[0], knots, values), float(uncertainty[best].max())
 
 
@@ -210,21 +212,41 @@ def _piece(
 ) -> tuple[ClockPiece, float, float]:
     origin, base = browser[0], lsl[0] - browser[0]
     x, offset = browser - origin, (lsl - browser) - base
+    low, high = offset - reach, offset + reach
     stretch = np.r_[0, np.cumsum(np.diff(x) > SILENCE_S)]
     window = _windows(x, stretch, window_s)
     best = _best_of_each(window, reach)
-    span = x[best][-1] - x[best][0]
-    knots = np.linspace(x[best][0], x[best][-1], max(2, round(span / knot_s) + 1)) if span > 0 else np.zeros(1)
-    values = _robust(x[best], offset[best], 1.0 / reach[best], knots)
+    at, middle, weight = x[best], offset[best], 1.0 / reach[best]
+    span = at[-1] - at[0]
+    knots = np.linspace(at[0], at[-1], max(2, round(span / knot_s) + 1)) if span > 0 else np.zeros(1)
+    values = _robust(at, middle, weight, knots)
+    for _ in range(_ROUNDS):
+        # Along a line that is nearly right, the quickest way out and the quickest way back of a window need not belong
+        # to one exchange: together they leave less than the shortest exchange does.
+        line = _line(x, knots, values)
+        at, left = _narrowest(x, low - line, high - line, window)
+        values = _robust(at, _line(at, knots, values) + left.mean(axis=0), 1.0 / (np.ptp(left, axis=0) / 2), knots)
     if len(knots) == 1:
         knots, values = np.array([x[0], x[0] + 1.0]), np.repeat(values, 2)
     drift = (values[-1] - values[0]) / (knots[-1] - knots[0])
     piece = ClockPiece(knots + origin, knots + origin + values + base, float(browser[0]), float(browser[-1]))
-    # What each exchange proves of the fit: its own residual plus the most its asymmetry can hide.
-    proven = np.abs(offset - _line(x, knots, values)) + reach
     slopes = np.diff(values) / np.diff(knots)
-    bound = max(_bound(x[stretch == which], proven[stretch == which], slopes) for which in range(stretch[-1] + 1))
-    return piece, bound, float(drift)
+    line = _line(x, knots, values)
+    bounds = [
+        _bound(x[mine], (line - low)[mine], (high - line)[mine], slopes)
+        for mine in (stretch == which for which in range(stretch[-1] + 1))
+    ]
+    return piece, max(bounds), float(drift)
+
+
+def _narrowest(x: Floats, low: Floats, high: Floats, window: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """What all exchanges of each window leave together: its time [W], and the highest low and lowest high, [2, W]."""
+    below, above = _best_of_each(window, -low), _best_of_each(window, high)
+    left = np.stack([low[below], high[above]])
+    # A rate that is not quite right may cross them by some microseconds.
+    crossed = np.ptp(left, axis=0) < 2 * _STEPS_S[-1]
+    left[:, crossed] = left[:, crossed].mean(axis=0) + np.array([[-1.0], [1.0]]) * _STEPS_S[-1]
+    return (x[below] + x[above]) / 2, left
 
 
 def _windows(x: Floats, stretch: NDArray[np.int64], window_s: float) -> NDArray[np.int64]:
@@ -243,21 +265,24 @@ def _windows(x: Floats, stretch: NDArray[np.int64], window_s: float) -> NDArray[
     return out
 
 
-def _bound(x: Floats, proven: Floats, slopes: Floats) -> float:
+def _bound(x: Floats, early: Floats, late: Floats, slopes: Floats) -> float:
     """The largest error that the fit can have at any exchange of a stretch.
 
-    Each exchange limits the error at its own time x to `proven`, and thereby near it: between two of them the error is
-    no larger than theirs but for what the rates change meanwhile (of the clocks: WANDER, of the fit: its `slopes`);
-    beside one, it grows no faster than the fit's rate can be wrong.
+    Each exchange limits by how much the fit can be `early` and `late` at its own time x, and thereby near it: between
+    two of them the error is no larger than theirs but for what the rates change meanwhile (of the clocks: WANDER, of
+    the fit: its `slopes`); beside one, it grows no faster than the fit's rate can be wrong.
     """
     changes = WANDER + float(np.ptp(slopes))
-    half = len(x) // 2
     wrong = MAX_DRIFT + float(np.abs(slopes).max())
+    half = len(x) // 2
     if half:
-        a, b = int(np.argmin(proven[:half])), half + int(np.argmin(proven[half:]))
-        wrong = min(wrong, float((proven[a] + proven[b]) / max(x[b] - x[a], 1e-9)) + changes)
-    between = np.maximum(*_spread(x, proven, changes))
-    return float(np.minimum(between, np.minimum(*_spread(x, proven, wrong))).max())
+        both = np.maximum(early, late)
+        a, b = int(np.argmin(both[:half])), half + int(np.argmin(both[half:]))
+        wrong = min(wrong, float((both[a] + both[b]) / max(x[b] - x[a], 1e-9)) + changes)
+    return max(
+        float(np.minimum(np.maximum(*_spread(x, most, changes)), np.minimum(*_spread(x, most, wrong))).max())
+        for most in (early, late)
+    )
 
 
 def _spread(x: Floats, proven: Floats, rate: float) -> tuple[Floats, Floats]:
@@ -298,7 +323,9 @@ def _robust(x: Floats, y: Floats, weight: Floats, knots: Floats) -> Floats:
 
 
 def _line(x: Floats, knots: Floats, values: Floats) -> Floats:
-    """Piecewise-linear interpolation that goes on in a straight line beyond the first and last knot."""
+    """Piecewise-linear interpolation that goes on in a straight line beyond the first and last knot; one is level."""
+    if len(knots) == 1:
+        return np.full(np.shape(x), values[0])
     i = np.clip(np.searchsorted(knots, x, side="right") - 1, 0, len(knots) - 2)
     slope = (values[i + 1] - values[i]) / (knots[i + 1] - knots[i])
     return np.asarray(values[i] + (x - knots[i]) * slope, dtype=np.float64)
