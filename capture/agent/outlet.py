@@ -38,7 +38,7 @@ class Outlet:
 
     def describe(self, tracker: Tracker) -> None:
         """Publish this tracker from now on. The same one again keeps its outlet, and with it those who listen."""
-        described = (tracker.identity, tracker.rate_hz)
+        described = (tracker.identity, tracker.rate_hz, sorted(tracker.acquisition.items()))
         if described == self._described:
             return
         self._outlet = None  # its end is announced before the next begins

@@ -40,6 +40,7 @@ HELLO_PATIENCE_S = 10.0
 #: Connections that have not said hello yet.
 STRANGERS = 16
 COLLECT_LIMIT_S = 30.0
+CALIBRATION_STEPS = ("enter", "collect", "discard", "compute", "leave")
 #: Largest message a page may send, bytes.
 MAX_MESSAGE = 65536
 
@@ -58,6 +59,7 @@ class Station(Protocol):
     def status(self) -> dict[str, Any]: ...
     def stimulus(self, stimulus: dict[str, Any]) -> None: ...
     async def collect(self, seconds: float) -> dict[str, Any]: ...
+    async def calibrate(self, step: str, x: float, y: float) -> dict[str, Any]: ...
     async def start(self, recording: str, token: str, socket: str) -> dict[str, Any]: ...
     async def stop(self) -> dict[str, Any]: ...
 
@@ -220,6 +222,8 @@ class PageSocket:
             if task:
                 task.set_name("collect")
             return {"op": "samples", **await station.collect(float(seconds))}
+        if op == "calibrate":
+            return {"op": "calibrated", **await station.calibrate(*_step(message))}
         if op == "start":
             return {"op": "started", **await station.start(*_start(message))}
         if op == "stop":
@@ -227,6 +231,16 @@ class PageSocket:
         if op == "hello":
             return {"op": "welcome", **station.welcome()}
         raise Refusal(f"Unknown op {op!r}: hello, clock, stimulus, collect, start or stop.")
+
+
+def _step(message: dict[str, Any]) -> tuple[str, float, float]:
+    """A step of the tracker's own calibration, and where its target is (normalised; only for collect and discard)."""
+    step, at = message.get("step"), [message.get("x", 0.5), message.get("y", 0.5)]
+    if step not in CALIBRATION_STEPS:
+        raise Refusal(f"{step!r} is no step of a calibration: {', '.join(CALIBRATION_STEPS)}.")
+    if any(isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= 1 for v in at):
+        raise Refusal("A calibration target lies between 0 and 1 of the display.")
+    return step, float(at[0]), float(at[1])
 
 
 def _start(message: dict[str, Any]) -> tuple[str, str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import sys
@@ -19,7 +20,15 @@ from capture.agent import lsl
 from capture.agent.outlet import Outlet
 from capture.agent.pagesocket import PageSocket, Refusal
 from capture.agent.pairing import SPEAK_S, Pairing, Presence
-from capture.agent.sources.base import Array, Listeners, Note, Source, Tracker
+from capture.agent.sources.base import (
+    Array,
+    CalibrationError,
+    CalibrationResult,
+    Listeners,
+    Note,
+    Source,
+    Tracker,
+)
 from capture.agent.sources.lsl import LslSource
 from capture.agent.spool import Recorder, Spool, SpoolError
 from capture.agent.terminal import Terminal, status_line
@@ -88,6 +97,8 @@ class Agent:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._busy = asyncio.Lock()
         self._stimulus: dict[str, Any] | None = None
+        self._calibrating = False
+        self._leaving: asyncio.Task[None] | None = None
         self._abandoned_s = abandoned_s
         self._alone_since: float | None = None
         info = self._pylsl.StreamInfo(
@@ -232,6 +243,7 @@ class Agent:
                 "name": tracker.name if tracker else None,
                 "serial": tracker.serial if tracker else None,
                 "rate_hz": tracker.rate_hz if tracker else None,
+                "calibrates": self._source.calibration is not None,
                 "simulated": bool(tracker and tracker.acquisition.get("tracking_mode") == "simulated"),
             },
             "display": dict(tracker.display) if tracker else dict.fromkeys(lsl.Display().to_dict()),
@@ -290,6 +302,61 @@ class Agent:
             answer[f"valid_{eye}"] = valid.tolist()
         return answer
 
+    async def calibrate(self, step: str, x: float, y: float) -> dict[str, Any]:
+        """One step of the tracker's own calibration. What it comes to is kept beside the spool, by its SHA-256."""
+        calibration = self._source.calibration
+        if calibration is None:
+            raise Refusal("This tracker cannot be calibrated from here: calibrate it in its own program.")
+        if self._recorder.epoch is not None:
+            raise Refusal("The tracker is not calibrated during a recording: end the read first.")
+        try:
+            match step:
+                case "enter":
+                    await asyncio.to_thread(calibration.enter)
+                    self._calibrating = True
+                case "collect":
+                    return {"step": step, "ok": await asyncio.to_thread(calibration.collect, x, y)}
+                case "discard":
+                    await asyncio.to_thread(calibration.discard, x, y)
+                case "leave":
+                    self._calibrating = False
+                    await asyncio.to_thread(calibration.leave)
+                case "compute":
+                    result = await asyncio.to_thread(calibration.compute)
+                    kept = await asyncio.to_thread(self._keep_calibration, result)
+                    return {
+                        "step": step,
+                        "ok": result.ok,
+                        "eyes": list(result.eyes),
+                        "points": list(result.points),
+                        "calibration_id": kept,
+                    }
+        except CalibrationError as error:
+            raise Refusal(str(error)) from None
+        return {"step": step, "ok": True}
+
+    async def _leave_calibration(self) -> None:
+        try:
+            await self.calibrate("leave", 0.5, 0.5)
+        except Refusal as refusal:
+            log.warning("%s", refusal)
+
+    def _keep_calibration(self, result: CalibrationResult) -> str | None:
+        if not result.ok or not result.data:
+            return None
+        name = hashlib.sha256(result.data).hexdigest()
+        folder = self._spool.root.absolute().with_name("calibrations")
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            (folder / f"{name}.bin").write_bytes(result.data)
+        except OSError as error:
+            raise CalibrationError(
+                f"The calibration is in use but cannot be kept in {folder} ({error.strerror}): free space and compute "
+                "again."
+            ) from error
+        self._source.calibrated(name)
+        return name
+
     async def start(self, recording: str, token: str, socket: str) -> dict[str, Any]:
         self._refuse_stranger(recording, token, socket)
         async with self._busy:
@@ -329,6 +396,9 @@ class Agent:
 
     def _on_pages(self, pages: int) -> None:
         self._alone_since = None if pages else time.monotonic()
+        if not pages and self._calibrating and self._loop is not None:
+            # A tracker that is left in its calibration gives no gaze to the next page.
+            self._leaving = self._loop.create_task(self._leave_calibration())
         if not pages and self._stimulus is not None:
             self._stimulus = None
             self._publish({"kind": "blank"})

@@ -14,7 +14,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -242,6 +242,13 @@ class Source:
     def release(self) -> None:
         self._held = None
 
+    def calibrated(self, calibration_id: str) -> None:
+        """The tracker uses this calibration from now on: its description says so."""
+        tracker = self._tracker
+        if tracker is not None:
+            self._tracker = replace(tracker, acquisition={**tracker.acquisition, "calibration_id": calibration_id})
+            self._listeners.changed(self._tracker)
+
     # ── for subclasses ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _display(self, told: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -339,7 +346,7 @@ class Source:
     def _rate_changed(self, rate_hz: float) -> None:
         assert self._tracker is not None
         old = self._tracker
-        self._tracker = Tracker(**{**old.__dict__, "rate_hz": rate_hz})
+        self._tracker = replace(old, rate_hz=rate_hz)
         self._note(
             "rate",
             f"Tracker {old.source_id} has changed its rate from {old.rate_hz:g} to {rate_hz:g} samples/s: if that was "

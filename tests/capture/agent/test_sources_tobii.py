@@ -19,7 +19,7 @@ from capture.agent.sources import tobii
 from capture.agent.sources.base import CalibrationError, Source
 from capture.agent.sources.tobii import BridgeSource, SdkMissing, TittaSource
 from capture.frames import GAZE_CHANNELS
-from tests.capture.agent.harness import ROOT
+from tests.capture.agent.harness import ROOT, Station, eventually
 from tests.capture.agent.titta import NotificationType, Titta
 from tests.capture.agent.trackers import SESSION, Bench, Listening, column, until
 
@@ -240,6 +240,48 @@ def test_a_bridges_message_that_is_missing_is_told() -> None:
     frames.put(None)
     assert source._converse(frames) == ""
     assert heard.told("bridge") == ["1 messages of the tracker's program are missing."]
+
+
+async def test_a_page_leads_the_trackers_own_calibration_and_a_recording_names_it(station: Station) -> None:
+    station._environment |= {"PYTHONPATH": str(SDK), "FAKE_TOBII": json.dumps({"openness": False})}
+    station.agent("--source", "tobii", "--tobii-python", sys.executable, "--display", "1920x1080,527x296,650")
+    page = await station.page()
+    welcome = await page.ask("hello", "welcome")
+    assert welcome["tracker"]["calibrates"] is True and welcome["tracker"]["serial"] == "TPSP1-0123"
+    # What the tracker knows of its display goes before what a person said of it.
+    assert (welcome["display"]["width_px"], welcome["display"]["height_mm"]) == (1920, 296.5)
+
+    async def step(name: str, **at: float) -> dict[str, Any]:
+        return await page.ask("calibrate", "calibrated", step=name, **at)
+
+    assert (await step("jump"))["sentence"].startswith("'jump' is no step of a calibration: enter, collect")
+    assert (await step("collect", x=2.0))["sentence"] == "A calibration target lies between 0 and 1 of the display."
+    assert (await step("collect"))["sentence"].endswith("no calibration has been entered")
+    await step("enter")
+    for x in (0.1, 0.5, 0.9):
+        assert (await step("collect", x=x, y=0.5))["ok"] is True
+    done = await step("compute")
+    assert done["ok"] is True and done["eyes"] == ["left", "right"] and len(done["points"]) == 3
+    kept = station.spool.parent / "calibrations" / f"{done['calibration_id']}.bin"
+    assert kept.read_bytes() == b"calibration of 3 points"
+    # The page goes away in the middle: the tracker is not left in its calibration.
+    await page.close()
+    await eventually(lambda: "is no longer being calibrated" in station.log.read_text())
+    page = await station.page()
+    recording = (await page.start("ws://127.0.0.1:9/ws/ingest/"))["recording"]
+    assert (await step("enter"))["sentence"] == "The tracker is not calibrated during a recording: end the read first."
+    await page.stop()
+    (marker,) = (station.spool / recording).glob("*/recording.json")
+    streams = json.loads(marker.read_text())["streams"]
+    assert streams["1"]["device"]["calibration_id"] == done["calibration_id"]
+    assert streams["1"]["clock"] == "tobii system clock" and streams["3"]["labels"] == ["system_time_stamp"]
+
+
+async def test_a_tracker_without_a_calibration_of_its_own_says_so(station: Station) -> None:
+    station.agent()
+    page = await station.page(tracker=False)
+    answer = await page.ask("calibrate", "calibrated", step="enter")
+    assert answer["sentence"] == "This tracker cannot be calibrated from here: calibrate it in its own program."
 
 
 # ── through TittaPy, in this process ──────────────────────────────────────────────────────────────────────────────────
