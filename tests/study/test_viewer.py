@@ -590,6 +590,29 @@ def test_assistance_is_labelled_linked_and_played_in_a_window_of_time(site: Site
     assert console == []
 
 
+def test_the_page_says_where_the_assistance_is_seen_and_when_it_has_moved(site: Site, browser: Any) -> None:
+    def places() -> list[list[float]]:
+        return [e["payload"]["rect"] for e in site.events() if e["kind"] == "assistance_placed"]
+
+    with open_page(browser, site.serve_read(fiducials(), evidence=evidence())) as (page, _):
+        shown(page)
+        page.wait_for_selector("#gazex h2")
+        wait_until(lambda: places(), "the first place")
+        box = page.locator("#gazex").bounding_box()
+        scroller = page.locator(".panel .scroll").bounding_box()
+        seen = min(box["y"] + box["height"], scroller["y"] + scroller["height"]) - box["y"]
+        assert places()[0] == pytest.approx([box["x"], box["y"], box["width"], seen], abs=0.2)
+        page.eval_on_selector(".panel .scroll", "e => { e.style.maxHeight = '120px'; e.scrollTop = 60; }")
+        wait_until(lambda: len(places()) > 1 and places()[-1][3] < seen, "the place after scrolling")
+        scroller = page.locator(".panel .scroll").bounding_box()
+        left, top, width, height = places()[-1]
+        assert top >= scroller["y"] - 0.2 and top + height <= scroller["y"] + scroller["height"] + 0.2
+        page.eval_on_selector(".panel .scroll", "e => { e.scrollTop = 100000; }")
+        wait_until(lambda: places()[-1][3] == 0, "the panel out of sight")
+    kinds = [event["kind"] for event in site.events()]
+    assert kinds.index("assistance_shown") < kinds.index("assistance_placed")
+
+
 def test_assistance_that_the_server_withholds_is_one_sentence(site: Site, browser: Any) -> None:
     url = site.serve_read(fiducials(), evidence=evidence())
     del site.pages["/read/1/assistance/"]

@@ -22,6 +22,7 @@ export interface Evidence {
 }
 
 const TRAIL_MS = 1500;
+const PLACE_MS = 200;
 
 export class Assistance {
   onEvent: (kind: string, payload?: Record<string, unknown>) => void = () => {};
@@ -92,6 +93,33 @@ export class Assistance {
       h("div", { class: "ai-tools" }, this.#boxButton, this.#playButton),
     );
     root.hidden = false;
+  }
+
+  /**
+   * Say where on the page the panel is seen, [left, top, width, height] in CSS pixels, now and whenever it has moved: so
+   * gaze on it can be timed.
+   */
+  follow(panel: HTMLElement, scroller: HTMLElement): void {
+    let told = "";
+    let waiting = false;
+    const tell = (): void => {
+      waiting = false;
+      const [a, b] = [panel.getBoundingClientRect(), scroller.getBoundingClientRect()];
+      const [left, top] = [Math.max(a.left, b.left), Math.max(a.top, b.top)];
+      const [right, bottom] = [Math.min(a.right, b.right), Math.min(a.bottom, b.bottom)];
+      const rect = [left, top, Math.max(0, right - left), Math.max(0, bottom - top)].map((v) => Math.round(v * 10) / 10);
+      if (told === rect.join()) return;
+      told = rect.join();
+      this.onEvent("assistance_placed", { rect });
+    };
+    const later = (): void => {
+      if (!waiting) setTimeout(tell, PLACE_MS);
+      waiting = true;
+    };
+    tell();
+    scroller.addEventListener("scroll", later, { passive: true });
+    const resized = new ResizeObserver(later);
+    for (const element of [panel, scroller]) resized.observe(element);
   }
 
   toggleBoxes(): void {

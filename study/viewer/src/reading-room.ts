@@ -304,6 +304,7 @@ async function open(): Promise<void> {
       assistance = new Assistance(panel, overlay, evidence, image);
       assistance.onEvent = (kind, payload) => events.add(kind, payload);
       events.add("assistance_shown", { model: (evidence as { model_sha256?: string }).model_sha256 ?? "" });
+      assistance.follow(panel, panel.closest<HTMLElement>(".scroll")!);
     } catch (error) {
       panel.hidden = true;
       trouble.hidden = false;
