@@ -130,7 +130,9 @@ class SimulatedReader:
             if location.startswith("/read/"):
                 return location
             if location.startswith("/capture/station/") and self._gaze is not None:
-                self._gaze.calibrate(self._post_json, self._rng)
+                check = self.client.get(location)
+                check.raise_for_status()
+                self._gaze.calibrate(_config(check.text, "station-config"), self._post_json, self._rng)
                 continue
             raise SimulationError(
                 f"{self.username} asked for the next case and was sent to {location or answer.text[:200]!r}."
@@ -221,10 +223,10 @@ def _typed(texts: list[str]) -> list[dict[str, Any]]:
     return timed
 
 
-def _config(html: str) -> dict[str, Any]:
-    found = re.search(r'<script id="read-config" type="application/json">(.*?)</script>', html, re.DOTALL)
+def _config(html: str, name: str = "read-config") -> dict[str, Any]:
+    found = re.search(rf'<script id="{name}" type="application/json">(.*?)</script>', html, re.DOTALL)
     if found is None:
-        raise SimulationError("The reading room's page carries no read-config.")
+        raise SimulationError(f"The page carries no {name}.")
     config: dict[str, Any] = json.loads(found[1])
     return config
 

@@ -72,14 +72,13 @@ class SimulatedGaze:
         told: dict[str, Any] = answer.json()
         return told
 
-    def calibrate(self, post_json: Any, rng: np.random.Generator) -> None:
-        """Look at the five calibration points and at the five validation points, and send what the tracker saw."""
+    def calibrate(self, asked: Mapping[str, Any], post_json: Any, rng: np.random.Generator) -> None:
+        """Look at the points that the station check asks for (its page's configuration); send what the tracker saw."""
         self._enter(post_json)
-        points = [(0.5, 0.5), (0.1, 0.1), (0.9, 0.1), (0.1, 0.9), (0.9, 0.9)]
         body = {
+            "enrolment": asked["enrolment"],
             "display": _display(),
-            "calibration": [_look_at(point, rng) for point in points],
-            "validation": [_look_at(point, rng) for point in points],
+            **{kind: [_look_at(point, rng) for point in asked[kind]] for kind in ("calibration", "validation")},
         }
         answer = post_json("/capture/calibrations/", body)
         if answer.status_code != 200 or not answer.json().get("passed"):
@@ -291,6 +290,7 @@ def _look_at(point: tuple[float, float], rng: np.random.Generator) -> dict[str, 
     return {
         "x": point[0],
         "y": point[1],
+        "shown": float(seen.t[0]),
         "t": seen.t.tolist(),
         "left": eye(seen.left),
         "right": eye(seen.right),
