@@ -605,7 +605,7 @@ def test_the_page_says_where_the_assistance_is_seen_and_when_it_has_moved(site: 
         page.eval_on_selector(".panel .scroll", "e => { e.style.maxHeight = '120px'; e.scrollTop = 60; }")
         wait_until(lambda: len(places()) > 1 and places()[-1][3] < seen, "the place after scrolling")
         scroller = page.locator(".panel .scroll").bounding_box()
-        left, top, width, height = places()[-1]
+        _, top, _, height = places()[-1]
         assert top >= scroller["y"] - 0.2 and top + height <= scroller["y"] + scroller["height"] + 0.2
         page.eval_on_selector(".panel .scroll", "e => { e.scrollTop = 100000; }")
         wait_until(lambda: places()[-1][3] == 0, "the panel out of sight")
