@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,13 +23,12 @@ from . import quality
 from .calibration import IDENTITY, apply, binocular
 from .clocks import ClockFit
 from .display import Display
-from .events import ivt
+from .events import detection
+from .events.table import Events, Kind
 from .mapping import Seen, ViewportStates, to_image
 from .stretches import Stretch, in_order
 
 Floats = NDArray[np.float64]
-#: Times [N] in seconds and gaze [N, 2] in degrees, to fixations.
-Detector = Callable[..., ivt.Fixations]
 
 SCHEMA = "gazeroom.track/2"
 #: Before the track carried its viewport states.
@@ -167,7 +167,7 @@ def build_track(
     correction: Mapping[str, Any] | None = None,
     clock: ClockFit | None = None,
     lost: int = 0,
-    detect: Detector = ivt.detect,
+    algorithm: detection.Algorithm = "ivt",
 ) -> GazeTrack:
     """Turn the gaze samples of one stretch into a GazeTrack: `join_tracks` of samples [N, 31] on the states' display.
 
@@ -175,7 +175,7 @@ def build_track(
     """
     eyes = correction if correction is not None else {"left": IDENTITY, "right": IDENTITY}
     stretch = Stretch(np.asarray(samples, dtype=np.float64), states.display, eyes)
-    return join_tracks([stretch], states=states, clock=clock, lost=lost, detect=detect)
+    return join_tracks([stretch], states=states, clock=clock, lost=lost, algorithm=algorithm)
 
 
 def join_tracks(
@@ -184,7 +184,7 @@ def join_tracks(
     states: ViewportStates,
     clock: ClockFit | None = None,
     lost: int = 0,
-    detect: Detector = ivt.detect,
+    algorithm: detection.Algorithm = "ivt",
 ) -> GazeTrack:
     """Turn everything that was recorded of one read into one GazeTrack.
 
@@ -199,8 +199,8 @@ def join_tracks(
         The fit that gave the states their times; its bound is published with the track.
     lost
         Samples known to be missing (by frame number); they count in the data loss.
-    detect
-        Finds fixations from times [N] and gaze in degrees [N, 2]; I-VT with its defaults if omitted.
+    algorithm
+        How events are found, with its defaults (`events.detection`); the track's `meta["events"]` names it.
 
     Returns
     -------
@@ -217,11 +217,11 @@ def join_tracks(
     if not pieces:
         raise ValueError("The recording has no gaze samples.")
     origin = float(pieces[0].samples[0, 0])
-    parts = [_part(piece, states, origin, detect) for piece in pieces]
+    parts = [_part(piece, states, origin, algorithm) for piece in pieces]
     columns = [np.concatenate([part.columns[i] for part in parts]) for i in range(len(parts[0].columns))]
     # A short piece may lie in the silences of a longer one.
     order = np.argsort(columns[0], kind="stable")
-    lsl, image, inside, state, ppd_x, ppd_y, screen, degrees, eyes = (column[order] for column in columns)
+    lsl, image, inside, state, ppd_x, ppd_y, screen, eyes = (column[order] for column in columns)
     table = [np.concatenate([getattr(part.fixations, name) for part in parts]) for name in _FIXATIONS]
     begun = np.argsort(table[_FIXATIONS.index("onset")], kind="stable")
     fixations = FixationTable(*(column[begun] for column in table))
@@ -239,15 +239,14 @@ def join_tracks(
         "clock_exchanges": 0 if clock is None else clock.exchanges,
         "clock_pieces": 0 if clock is None else len(clock.pieces),
         "clock_rtt_ms": None if clock is None else clock.rtt_s * 1000.0,
-        "events": detect.__module__.rpartition(".")[2],
+        "events": {"algorithm": algorithm, **sum((part.counts for part in parts), Counter())},
         "states": len(states),
         "display": states.display.to_dict(),
         "displays": displays,
         "rows": states.rows,
         "columns": states.columns,
-        "rms_s2s_deg": _within_fixations(quality.rms_s2s, degrees, lsl, fixations, origin),
     }
-    return GazeTrack(
+    track = GazeTrack(
         origin_lsl=origin,
         t=lsl - origin,
         x=image[:, 0],
@@ -263,24 +262,29 @@ def join_tracks(
         states=states,
         eyes=eyes,
     )
+    found = quality.of_track(track)
+    meta.update(rms_s2s_deg=found["rms_s2s"], std_rms_deg=found["std_rms"], bcea_deg2=found["bcea"])
+    return track
 
 
 class _Part(NamedTuple):
-    """One piece mapped: time, image, inside, state, ppd x, ppd y, screen, degrees and eyes of its samples."""
+    """One piece mapped: time, image, inside, state, ppd x, ppd y, screen and eyes of its samples; how many events."""
 
     columns: tuple[Any, ...]
     fixations: FixationTable
+    counts: Counter[str]
 
 
-def _part(piece: Stretch, states: ViewportStates, origin: float, detect: Detector) -> _Part:
+def _part(piece: Stretch, states: ViewportStates, origin: float, algorithm: detection.Algorithm) -> _Part:
     rows, display = piece.samples, piece.display
     here = states if display == states.display else replace(states, display=display)
     lsl = rows[:, 0]
     screen = display.to_px(screen_gaze(rows, piece.correction))
-    degrees = display.to_degrees(screen)
     mapped = to_image(lsl, screen, here)
-    fixations = _fixations(lsl, screen, detect(lsl, degrees), mapped.state, here, origin)
-    return _Part((lsl, *mapped[:2], mapped.state, *mapped[2:4], screen, degrees, _eyes(piece)), fixations)
+    found = detection.detect(lsl, screen, display, algorithm=algorithm)
+    counts = Counter({f"{kind.word}s": int((found.kind == kind).sum()) for kind in (Kind.SACCADE, Kind.BLINK)})
+    fixations = _fixations(lsl, screen, found.of(Kind.FIXATION), mapped.state, here, origin)
+    return _Part((lsl, *mapped[:2], mapped.state, *mapped[2:4], screen, _eyes(piece)), fixations, counts)
 
 
 def _read_states(file: Any, meta: Mapping[str, Any]) -> ViewportStates | None:
@@ -320,7 +324,7 @@ def _eyes(piece: Stretch) -> Floats:
 def _fixations(
     lsl: Floats,
     screen: Floats,
-    found: ivt.Fixations,
+    found: Events,
     state: NDArray[np.int64],
     states: ViewportStates,
     origin: float,
@@ -343,16 +347,3 @@ def _fixations(
     place = to_image(lsl[begun], np.column_stack([u, v]), states)
     x, y = place.image_xy.T.copy()
     return FixationTable(x, y, lsl[begun] - origin, duration, state[begun], place.ppd_x, place.ppd_y)
-
-
-def _within_fixations(
-    measure: Any, degrees: Floats, lsl: Floats, fixations: FixationTable, origin: float
-) -> float | None:
-    """A precision measure over fixation samples only: saccades are not imprecision."""
-    if not len(fixations):
-        return None
-    start = np.searchsorted(lsl, fixations.onset + origin)
-    stop = np.searchsorted(lsl, fixations.onset + fixations.duration + origin - 1e-9)
-    inside = ivt.Fixations(start.astype(np.int64), stop.astype(np.int64)).mask(len(lsl))
-    value: float | None = measure(np.where(inside[:, None], degrees, np.nan))
-    return value

@@ -158,6 +158,18 @@ def test_gaze_of_a_tracker_without_validity_channels_is_valid_where_it_is_a_numb
     assert track.meta["data_loss"] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("algorithm", ["ivt", "idt", "adaptive"])
+def test_events_are_found_by_the_algorithm_that_the_track_names(algorithm: Any) -> None:
+    t = 1000 + np.arange(600) / RATE
+    xy = np.where(np.arange(600)[:, None] < 300, [[300.0, 300.0]], [[900.0, 500.0]])
+    xy = xy + np.random.default_rng(1).normal(0, 0.3, (600, 2))
+    xy[100:130] = np.nan  # 100 ms with the eyes closed
+    track = build_track(samples(t, xy), states=states((1000, [1, 0, 0, 1, 0, 0])), algorithm=algorithm)
+    assert track.meta["events"]["algorithm"] == algorithm
+    np.testing.assert_allclose(track.fixations.x[[0, -1]], [300, 900], atol=2)
+    assert track.meta["rms_s2s_deg"] == pytest.approx(0.3 * 2 / DISPLAY.px_per_degree[0], rel=0.1)
+
+
 def test_a_file_that_is_no_track_is_refused_by_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(ValueError, match=r"other\.npz is not a gaze track"):
