@@ -161,7 +161,8 @@ def test_gaze_of_a_tracker_without_validity_channels_is_valid_where_it_is_a_numb
 @pytest.mark.parametrize("algorithm", ["ivt", "idt", "adaptive"])
 def test_events_are_found_by_the_algorithm_that_the_track_names(algorithm: Any) -> None:
     t = 1000 + np.arange(600) / RATE
-    xy = np.where(np.arange(600)[:, None] < 300, [[300.0, 300.0]], [[900.0, 500.0]])
+    share = np.clip((np.arange(600)[:, None] - 297) / 10, 0, 1)  # a saccade of 33 ms
+    xy = (1 - share) * [300.0, 300.0] + share * [900.0, 500.0]
     xy = xy + np.random.default_rng(1).normal(0, 0.3, (600, 2))
     xy[100:130] = np.nan  # 100 ms with the eyes closed
     track = build_track(samples(t, xy), states=states((1000, [1, 0, 0, 1, 0, 0])), algorithm=algorithm)
