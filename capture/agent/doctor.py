@@ -6,6 +6,7 @@ The tracker is examined through the very source that `gazeroom-agent run` would 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import shutil
@@ -112,6 +113,8 @@ class _Look:
 def _tracker(arguments: argparse.Namespace, clock: Callable[[], float]) -> Iterator[Finding]:
     look = _Look()
     look.clock = clock
+    # What a source logs, the finding says.
+    logging.getLogger("capture.agent.sources").setLevel(logging.CRITICAL)
     try:
         source: Source = choose.make(arguments)(Listeners(look.gaze, look.clocked.append, look.notes.append))
     except (ValueError, RuntimeError) as error:

@@ -305,7 +305,7 @@ def main(argv: list[str] | None = None) -> int:
             op="failed",
             final=True,
             sentence=f"{sys.executable} has no tobii_research ({error}): "
-            f"{sys.executable} -m pip install -r tobii_bridge.requirements.txt",
+            f"{sys.executable} -m pip install -r {Path(__file__).resolve().with_suffix('.requirements.txt')}",
         )
         return 3
     found = list(sdk.find_all_eyetrackers())

@@ -287,14 +287,14 @@ class Source:
             self._told[kind] = now
             self._note(kind, text, fault=True, shown_s=shown_s)
 
-    def _refuse(self, name: str, sentence: str) -> None:
+    def _refuse(self, name: str, sentence: str, shown_s: float = SHOWN_S) -> None:
         """A tracker that cannot be used: told when it is new, shown while it is so."""
         text = f"Tracker {name} cannot be used: {sentence}"
         kind = f"refused {name}"
         # A measurement in it may differ each time; that is no news.
         if _words(self._shown.get(kind, (0.0, ""))[1]) != _words(text):
             self._note(kind, text, fault=True)
-        self._shown[kind] = self._clock() + SHOWN_S, text
+        self._shown[kind] = self._clock() + shown_s, text
 
     def _admits(self, tracker: Tracker) -> bool:
         """Whether the running recording, if there is one, may take samples of this tracker."""

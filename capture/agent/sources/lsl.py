@@ -97,6 +97,8 @@ class LslSource(Source):
                 name,
                 "its metadata do not tell the unit of its gaze, and nobody has looked at the screen yet: look at it "
                 "for a second, or say --screen-unit normalized.",
+                # Until the next turn of waiting is over.
+                UNDECIDED_S + SILENCE_S,
             )
             return False
         except (RuntimeError, TimeoutError) as error:

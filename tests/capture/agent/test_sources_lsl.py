@@ -332,6 +332,20 @@ def test_streams_whose_units_lie_or_whose_clock_is_another_are_refused(bench: Be
         assert not heard.blocks and source.tracker is None
 
 
+def test_a_unit_that_only_a_look_can_tell_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capture.agent.sources.lsl.UNDECIDED_S", 0.5)
+    name, looks = own("nobody"), []
+    layout = [(a, b, "screencoords", d) for a, b, _, d in PLAIN]
+    bench.feed(described(name, layout, rate=120), 120, lambda t: plain(t) if looks else np.full((len(t), 2), np.nan))
+    source, heard = bench.source(reader(name))
+    (text, *_) = until(lambda: heard.told(f"refused {name}"))
+    assert "nobody has looked at the screen yet: look at it for a second" in text and source.problem == text
+    assert not heard.blocks
+    looks.append(True)
+    until(lambda: heard.blocks)
+    assert source.problem == ""
+
+
 def test_a_person_may_say_the_unit_that_a_stream_does_not(bench: Bench) -> None:
     name = own("words")
     layout = [(a, b, "screencoords", d) for a, b, _, d in PLAIN]

@@ -31,7 +31,7 @@ def test_bad_times_channels_beside_the_gaze_and_a_new_rate_all_reach_the_store(s
     # No time at the very start, within, and at the end; one that goes back, one that is repeated.
     for k in (0, 300, 599, 600, 1199):
         sent[k, 0] = np.nan
-    sent[400, 0] -= 3.0
+    sent[400, 0] -= 200.0  # to before the recording began
     sent[451, 0] = sent[450, 0]
     beside[:, 0] = sent[:, 0]
 
