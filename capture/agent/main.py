@@ -8,7 +8,9 @@
 Everything it needs is in `gazeroom[agent]`: no Django, no torch. To set up a station: install it, start the tracker's
 LSL program, ``gazeroom-agent pair https://the.site CODE``, then keep ``gazeroom-agent run`` running. The way of a
 sample: tracker → LSL → this agent's spool (`spool`) → the server (`upload`), with the reading room's page in command
-(`pagesocket`).
+(`pagesocket`). A Tobii Pro tracker needs no LSL program: ``--source titta`` reads it through TittaPy
+(`gazeroom[titta]`), ``--source tobii --tobii-python PYTHON`` through tobii-research; ``--source replay --replay FILE``
+plays a recording again.
 """
 
 from __future__ import annotations
