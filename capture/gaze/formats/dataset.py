@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -144,3 +144,9 @@ def _move(part: Path, out: Path, before: Any) -> dict[str, str]:
     for name in set(before) - set(files):
         (out / name).unlink(missing_ok=True)
     return files
+
+
+def digest_of(sources: Mapping[str, bytes], *more: Any) -> str:
+    """A hash of a reading's files and of whatever else it was made with (JSON values)."""
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in sources.items()}
+    return hashlib.sha256(json.dumps([files, *more], sort_keys=True).encode()).hexdigest()
