@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -15,13 +15,6 @@ from capture.services import measuring
 from study.models import User
 from study.queries.studies import STAFF, studies_visible_to
 from study.views.support import page
-
-#: What a class of miss means, for those who have not read Kundel.
-KUNDEL: Final = {
-    "search": "never came into the useful field",
-    "recognition": "looked at too briefly to be recognised",
-    "decision": "looked at long enough, and dismissed",
-}
 
 
 @page
@@ -56,17 +49,15 @@ def of_recording(recording: Recording, user: User) -> dict[str, Any]:
 def _shown(measures: GazeMeasures) -> dict[str, Any]:
     body = measures.body
     read = body["read"]
-    findings = [{**found, "why": KUNDEL.get(found["kundel"] or "", "")} for found in read["findings"]]
     return {
         "measures": measures,
         "quality": body["quality"],
         "read": read,
-        "loss": _percent(body["quality"]["data_loss"]),
         "coverage": [(field, _percent(share)) for field, share in read["coverage"].items()],
         "transition": _percent(read["transition_entropy"]),
         "stationary": _percent(read["stationary_entropy"]),
-        "findings": findings,
-        "missed": [found for found in findings if found["reported"] is False],
+        "findings": read["findings"],
+        "missed": [found for found in read["findings"] if found["reported"] is False],
         "assistance": read["assistance"],
         "reference": body["reference"],
         "parameters": measures.inputs["parameters"],

@@ -297,7 +297,7 @@ def test_staff_of_a_collection_see_its_measures_and_others_do_not(role: Any) -> 
     measuring.measure(track=made.track)
     staff, stranger = make_user(roles={made.study: role}), make_user(roles={make_study(): role})
     text = page(staff, made.recording).content.decode()
-    assert "Gaze measures" in text and "1 finding there, 1 missed" in text
+    assert "Gaze measures" in text and "1 finding is there, 1 missed" in text
     assert download(staff, made.study).status_code == 200
     assert page(stranger, made.recording).status_code == download(stranger, made.study).status_code == 404
     assert not recordings_measured_for(stranger).exists()
