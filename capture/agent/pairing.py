@@ -20,6 +20,7 @@ import platform
 import secrets
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -37,6 +38,8 @@ PATIENCE_S = 15.0
 #: The server calls a station away that has not spoken for two and a half minutes.
 SPEAK_S = 60.0
 RETRY_S = 10.0
+#: What is told has changed: the server hears of it within this time.
+NOTICE_S = 2.0
 _LIMIT = 65536
 
 
@@ -188,6 +191,7 @@ class Presence:
     def __init__(self, pairing: Pairing, describe: Callable[[], dict[str, Any]], every_s: float = SPEAK_S) -> None:
         self._pairing, self._describe, self._every_s = pairing, describe, every_s
         self._stopping = threading.Event()
+        self._told: dict[str, Any] = {}
         self.refused: str | None = None
         self.reached: bool | None = None
 
@@ -201,12 +205,16 @@ class Presence:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self.speak()
-            self._stopping.wait(self._every_s if self.reached else min(self._every_s, RETRY_S))
+            due = time.monotonic() + (self._every_s if self.reached else min(self._every_s, RETRY_S))
+            while (left := due - time.monotonic()) > 0 and not self._stopping.wait(min(left, NOTICE_S)):
+                if self.reached and self._describe() != self._told:
+                    break  # a tracker came or went
 
     def speak(self) -> None:
         """Once."""
+        self._told = self._describe()
         try:
-            say_here(self._pairing, self._describe())
+            say_here(self._pairing, self._told)
         except Refused as refusal:
             if refusal.status in (401, 403):
                 if self.refused != str(refusal):

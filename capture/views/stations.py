@@ -108,7 +108,7 @@ def _rows(request: HttpRequest) -> list[dict[str, Any]]:
         elif last is None:
             badge = ("muted", "not paired yet")
         else:
-            badge = ("ok", "there") if here else ("warn", "away")
+            badge = ("ok", "online") if here else ("warn", "away")
         rows.append(
             {
                 "station": station,

@@ -327,7 +327,7 @@ def test_the_page_tells_what_the_agent_said_and_since_when_it_is_away(station: S
     assert answer.json() == {"station": str(station.uuid), "name": "Reading room 2"}
     client = signed_in(person("admin"))
     page = client.get(reverse("capture:stations")).content.decode()
-    for words in ("Tobii Pro Fusion", "250 Hz", "1920 × 1080 px", "agent 1.3", "by the site itself", ">there<"):
+    for words in ("Tobii Pro Fusion", "250 Hz", "1920 × 1080 px", "agent 1.3", "by the site itself", ">online<"):
         assert words in page
     # Nonsense is not kept, and takes nothing away.
     nonsense = {"display": {"width_px": -1}, "tracker": "no", "version": 7}
