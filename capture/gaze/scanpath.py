@@ -19,25 +19,29 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_compile: Any = None
-try:
-    from numba import njit
-
-    _compile = njit(cache=True, nogil=True, error_model="numpy")
-except ImportError:
-    pass
+_njit: Any = None
+with suppress(ImportError):
+    from numba import njit as _njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _compiled(loop: F) -> F:
-    out: F = loop if _compile is None else _compile(loop)
+    """The loop compiled at its first call, and kept on disk for the next program where a folder can be written."""
+    if _njit is None:
+        return loop
+    how = {"nogil": True, "error_model": "numpy"}
+    try:
+        out: F = _njit(cache=True, **how)(loop)
+    except RuntimeError:  # numba found no folder to write to
+        out = _njit(**how)(loop)
     return out
 
 

@@ -29,6 +29,7 @@ from study.services.protocol_body import check_body, collection_body
 from tests.factories import finish_reading, make_answers, make_case, make_study, make_user
 
 from .synthetic import DISTORTION, Scene, store_epoch, store_page
+from .test_importing_gaze import DISPLAY, SIZE, image_id, taken, written
 
 pytestmark = pytest.mark.django_db
 
@@ -411,6 +412,18 @@ def test_a_case_whose_name_looks_like_a_formula_stays_text() -> None:
     measuring.measure(track=record(study.enrolments.get()).tracks.get())
     text = measuring.export(study=study, recordings=recordings_measured_in(study), actor=None)
     assert rows_of(text)[0]["case"] == "'=1+1"
+
+
+@pytest.mark.parametrize("format", ["reflacx", "egd", "parquet"])
+def test_gaze_that_was_imported_is_measured_without_answers(tmp_path: Path, format: str) -> None:
+    case = make_case("C-ONE", rows=SIZE[0], columns=SIZE[1], findings={"Edema": [0, 0, SIZE[1], SIZE[0]]})
+    study = make_study(cases=[case])
+    (recording,) = taken(written(tmp_path, format, image=image_id(study)), study, display=DISPLAY).imported
+    found = finding(measuring.measure(track=recording.tracks.get()), "Edema")
+    assert found["looks"]["fixations"] > 0 and found["reported"] is None and found["kundel"] is None
+    (row,) = rows_of(download(make_user(roles={study: COORDINATOR}), study).content.decode())
+    assert (row["arm"], row["confidence"], row["reading_s"]) == ("", "", "")
+    assert float(row["data_loss"]) < 1 and 0 < float(row["coverage_5"]) <= 1
 
 
 # ── the command ───────────────────────────────────────────────────────────────────────────────────────────────────────
