@@ -329,6 +329,18 @@ def test_a_wrong_station_key_is_one_sentence(site: Site, sockets: Sockets, brows
     assert sentence == "The station key is wrong: pair this station with the site again."
 
 
+def test_a_station_the_server_refuses_records_nothing_and_says_why(site: Site, sockets: Sockets, browser: Any) -> None:
+    url = site.serve_read(fiducials(), capture={**sockets.capture, "required": False})
+    refusal = "Station revoked: pair it again (the station)."
+    site.answers["/enter/"] = lambda body: (403, {"error": refusal})
+    with open_page(browser, url) as (page, _):
+        wait_until(lambda: page.locator("#indicator-note").text_content() == refusal, "the refusal")
+        assert page.locator("#indicator-text").text_content() == "Not recording"
+    asked = [body for path, body in site.posted if path == "/enter/"]
+    assert asked[0]["station"] == sockets.station.number and asked[0]["recording"]
+    assert "start" not in sockets.station.calls
+
+
 def test_the_page_is_isolated_quiet_and_without_scrollbars(site: Site, browser: Any) -> None:
     with open_page(browser, site.serve_read(fiducials(), findings=[*FINDINGS, *map(str, range(8))])) as (page, console):
         shown(page)

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from django.test import Client
@@ -27,8 +28,10 @@ from capture.services.store import StoreError
 from study.models import AuditEntry, Enrolment, Membership, Read, User
 from study.services import reading
 from study.services.errors import BadInput, NotAllowed, Refused
+from study.site.asgi import application
 from tests.factories import make_study, make_user
 
+from .sockets import WebsocketCommunicator
 from .synthetic import measured
 
 pytestmark = pytest.mark.django_db
@@ -365,6 +368,26 @@ def test_a_page_gets_a_token_for_its_read_that_only_its_station_can_use(station:
     recording.refresh_from_db()
     assert recording.epochs == {}
     assert begun(recording, token, here)["station"] == str(station.uuid)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_ingest_socket_tells_another_stations_agent_why_it_is_refused(station: Station, read: Read) -> None:
+    here = await sync_to_async(paired)(station)
+    other = await sync_to_async(stations.add_station)(name="Reading room 3", actor=None)
+    there = await sync_to_async(paired)(other)
+    recording, token = await sync_to_async(recordings.open_recording)(read=read, station=station)
+    answers = []
+    for credential in (there, "", here):
+        headers = [(b"authorization", f"Bearer {token}".encode()), (b"gazeroom-station", credential.encode())]
+        socket = WebsocketCommunicator(application, "/ws/ingest/", headers=headers)
+        assert (await socket.connect())[0]
+        begin = {"op": "begin", "recording": str(recording.pk), "epoch": str(uuid4()), "streams": {"1": {}}}
+        await socket.send_to(text_data=json.dumps(begin))
+        answers.append(json.loads(await socket.receive_from()))
+        await socket.disconnect()
+    assert answers[0]["op"] == "error" and "this computer is paired as Reading room 3" in answers[0]["sentence"]
+    assert answers[1] == {"op": "error", "sentence": "This agent is not paired with this site: pair it."}
+    assert answers[2] == {"op": "resume", "from": {"1": 0}}
 
 
 @pytest.mark.parametrize("what", ["somebody else's", "nobody's", "no number"])
