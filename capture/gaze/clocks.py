@@ -19,6 +19,7 @@ exchanges so far have proven leaves nothing for the next, there was a jump.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,8 @@ class ClockFit:
     bound_s
         Error bound in seconds: at every exchange, one near it proves the fit to be within this of the truth.
     exchanges, drift_ppm
-        How many exchanges went in, and the mean rate difference in parts per million (0.0 for a single exchange).
+        How many exchanges went in, and the mean rate difference in parts per million (None where no stretch is long
+        enough to tell it).
     rtt_s
         Median round trip in seconds.
     """
@@ -67,7 +69,7 @@ class ClockFit:
     pieces: tuple[ClockPiece, ...]
     bound_s: float
     exchanges: int
-    drift_ppm: float
+    drift_ppm: float | None
     rtt_s: float = 0.0
 
     def to_lsl(self, browser_ms: ArrayLike) -> Floats:
@@ -135,9 +137,16 @@ def fit(exchanges: ArrayLike, *, window_s: float = 10.0, knot_s: float = 60.0) -
         pieces.append(piece)
         bounds.append(bound)
         drifts.append((drift, len(part)))
-    weights = np.array([n for _, n in drifts], dtype=np.float64)
-    drift = float((np.array([d for d, _ in drifts]) * weights).sum() / weights.sum())
-    return ClockFit(tuple(pieces), float(max(bounds)), len(rows), drift * 1e6, float(np.median(rtt)))
+    return ClockFit(tuple(pieces), float(max(bounds)), len(rows), mean_drift(drifts), float(np.median(rtt)))
+
+
+def mean_drift(drifts: Sequence[tuple[float | None, int]]) -> float | None:
+    """Mean of drifts in ppm, each with its number of exchanges; None where none of them is known."""
+    known = [(drift, count) for drift, count in drifts if drift is not None]
+    if not known:
+        return None
+    values, counts = np.transpose(known)
+    return float(np.average(values, weights=counts))
 
 
 def tracker_offset(t: ArrayLike, measured: ArrayLike, *, window_s: float = 30.0) -> tuple[Floats, float | None]:
@@ -209,7 +218,7 @@ def _contradicts(i: int, since: int, browser: Floats, low: Floats, high: Floats)
 
 def _piece(
     browser: Floats, lsl: Floats, reach: Floats, window_s: float, knot_s: float
-) -> tuple[ClockPiece, float, float]:
+) -> tuple[ClockPiece, float, float | None]:
     origin, base = browser[0], lsl[0] - browser[0]
     x, offset = browser - origin, (lsl - browser) - base
     low, high = offset - reach, offset + reach
@@ -226,9 +235,9 @@ def _piece(
         line = _line(x, knots, values)
         at, left = _narrowest(x, low - line, high - line, window)
         values = _robust(at, _line(at, knots, values) + left.mean(axis=0), 1.0 / (np.ptp(left, axis=0) / 2), knots)
+    drift = float((values[-1] - values[0]) / (knots[-1] - knots[0])) * 1e6 if len(knots) > 1 else None
     if len(knots) == 1:
         knots, values = np.array([x[0], x[0] + 1.0]), np.repeat(values, 2)
-    drift = (values[-1] - values[0]) / (knots[-1] - knots[0])
     piece = ClockPiece(knots + origin, knots + origin + values + base, float(browser[0]), float(browser[-1]))
     slopes = np.diff(values) / np.diff(knots)
     line = _line(x, knots, values)
@@ -236,7 +245,7 @@ def _piece(
         _bound(x[mine], (line - low)[mine], (high - line)[mine], slopes)
         for mine in (stretch == which for which in range(stretch[-1] + 1))
     ]
-    return piece, max(bounds), float(drift)
+    return piece, max(bounds), drift
 
 
 def _narrowest(x: Floats, low: Floats, high: Floats, window: NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -232,6 +232,8 @@ def join_tracks(
         "schema": SCHEMA,
         "rate_hz": round(1.0 / step, 3) if step > 0 else 0.0,
         "samples": len(lsl),
+        "origin_lsl": origin,
+        "duration_s": float(lsl[-1]) - origin,
         "data_loss": quality.data_loss(seen, expected=len(lsl) + lost + disorder.left_out),
         "disorder": disorder.to_dict(),
         "clock_bound_ms": None if clock is None else clock.bound_s * 1000.0,

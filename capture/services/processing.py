@@ -340,7 +340,7 @@ def _whole(fits: list[clocks.ClockFit]) -> clocks.ClockFit:
     if any(b.first_s < a.last_s for a, b in pairwise(pieces)):
         pieces = fits[-1].pieces
     count = sum(fit.exchanges for fit in fits)
-    drift = sum(fit.drift_ppm * fit.exchanges for fit in fits) / count
+    drift = clocks.mean_drift([(fit.drift_ppm, fit.exchanges) for fit in fits])
     return clocks.ClockFit(pieces, max(f.bound_s for f in fits), count, drift, max(f.rtt_s for f in fits))
 
 

@@ -13,6 +13,8 @@ from study.models import User
 
 from . import processing, tracks
 
+#: Shorter losses of gaze are blinks or noise, and would only blur the timeline, seconds.
+SHORTEST_S = 0.1
 #: More than the eye can follow in a replay; the track itself keeps every sample.
 RATE_HZ = 120.0
 
@@ -50,8 +52,68 @@ def replay(row: GazeTrack, *, answers: bool) -> dict[str, Any]:
         ],
         "states": states,
         "sentences": sentences if answers else [],
+        "intervals": intervals(row, track),
         "duration": round(float(track.t[-1]), 3),
     }
+
+
+def intervals(row: GazeTrack, track: Track) -> list[dict[str, Any]]:
+    """Stretches of the recording that lack something, seconds of recording time, in order.
+
+    `gap`: no sample came (a Gap row; `why` says what kind). `away`: no image was on the screen. `lost`: samples came
+    without gaze, for SHORTEST_S or longer.
+    """
+    since = track.origin_lsl - _tracker_ahead(row)
+    out = [
+        {"kind": "gap", "why": gap.get_kind_display(), "start": gap.t0 - since, "end": max(gap.t1, gap.t0) - since}
+        for gap in row.recording.gaps.all()
+    ]
+    gone = ~(np.isfinite(track.screen_x) & np.isfinite(track.screen_y))
+    for kind, mask in (("away", track.state < 0), ("lost", gone & (track.state >= 0))):
+        edges = np.flatnonzero(np.diff(np.r_[0, mask.astype(np.int8), 0]))
+        for first, stop in edges.reshape(-1, 2).tolist():
+            start, end = float(track.t[first]), float(track.t[min(stop, len(track) - 1)])
+            if end - start >= SHORTEST_S:
+                out.append({"kind": kind, "why": "", "start": start, "end": end})
+    rounded = [{**one, "start": round(one["start"], 3), "end": round(one["end"], 3)} for one in out]
+    return sorted(rounded, key=lambda one: (one["start"], one["end"]))
+
+
+def gap_origin(row: GazeTrack) -> float | None:
+    """Recording time 0 in the times that Gap rows are in, the tracker's own; None where the track does not tell it."""
+    origin = row.quality.get("origin_lsl")
+    return None if origin is None else float(origin) - _tracker_ahead(row)
+
+
+def _tracker_ahead(row: GazeTrack) -> float:
+    return float(row.quality.get("tracker_offset_ms") or 0.0) / 1000.0
+
+
+def remarks(row: GazeTrack) -> list[str]:
+    """What whoever uses the track should know of how it was made, in sentences."""
+    told = row.quality
+    disorder = {"without_time": 0, "repeated": 0, "overlapping": 0, "reversed": 0, **told.get("disorder", {})}
+    out = []
+    for name, sentence in (
+        ("without_time", "without a time, which could not be placed."),
+        ("repeated", "with the time of the sample before, left out."),
+        ("overlapping", "in a time that a longer piece covers, as when a clock is set back; left out."),
+        ("reversed", "in the wrong order, sorted."),
+    ):
+        if disorder[name]:
+            out.append(f"{disorder[name]:,} sample{'s' * (disorder[name] > 1)} came {sentence}")
+    if len(told.get("displays", [])) > 1:
+        out.append("The display changed during the read; each part was mapped through its own.")
+    if told.get("clock_pieces", 1) > 1:
+        out.append(
+            f"The clocks were tied in {told['clock_pieces']} pieces: the page was loaded again, or the computer slept."
+        )
+    if told.get("states_without_clock"):
+        out.append(
+            f"{told['states_without_clock']} drawn frames of a page that never reached the station agent have no place "
+            "in time; the image counts as hidden there."
+        )
+    return out
 
 
 def _nullable(values: Any, gone: Any, step: int) -> list[float | None]:

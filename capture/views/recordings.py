@@ -17,7 +17,7 @@ from capture.gaze.formats.table import FORMATS
 from capture.models import Gap, Recording
 from capture.queries.measures import studies_measured_for
 from capture.queries.recordings import answers_shown, image_of_recording, recordings_exported_to, recordings_visible_to
-from capture.services.replay import replay, shows_answers
+from capture.services.replay import gap_origin, remarks, replay, shows_answers
 from study.models import Study
 from study.queries.studies import STAFF, studies_visible_to
 from study.services.errors import Refused
@@ -86,6 +86,9 @@ def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "trackUrl": reverse("capture:track", args=[recording.pk]),
     }
     gaps = list(recording.gaps.all())
+    origin = gap_origin(track) if track else None
+    for gap in gaps:
+        gap.at = None if origin is None else gap.t0 - origin
     context = {
         "recording": recording,
         "badge": BADGES[recording.state],
@@ -94,6 +97,7 @@ def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "loss": 100 * track.data_loss if track else None,
         "duration": _duration(track),
         "gaps": gaps,
+        "remarks": remarks(track) if track else [],
         "missing": sum(g.missing or 0 for g in gaps if g.kind == Gap.Kind.SAMPLES),
         "segments": recording.segments.all(),
         "answers": shows_answers(recording, request.user),
@@ -103,8 +107,11 @@ def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
 
 
 def _duration(track: Any) -> float | None:
-    rate = track.quality.get("rate_hz") if track else None
-    return track.samples / rate if rate else None
+    """From the first sample to the last, seconds; without the gaps in a track that does not tell it."""
+    told = track.quality if track else {}
+    rate = told.get("rate_hz")
+    known: float | None = told.get("duration_s", track.samples / rate if rate else None)
+    return known
 
 
 @endpoint

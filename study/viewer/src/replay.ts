@@ -36,10 +36,26 @@ interface Track {
   readonly fixations: readonly { readonly x: number; readonly y: number; readonly onset: number; readonly duration: number }[];
   readonly states: readonly RecordedState[];
   readonly sentences: readonly { readonly text: string; readonly start: number; readonly end: number }[];
+  /** Where something is missing: no sample came, no image was shown, or the tracker saw no gaze. */
+  readonly intervals?: readonly { readonly kind: "gap" | "away" | "lost"; readonly why: string; readonly start: number; readonly end: number }[];
   readonly assistance_reveals?: readonly (number | { readonly t: number })[];
   readonly duration: number;
 }
 
+/** The timeline's colours in words, in the order they are explained. */
+const KEY = [
+  ["fixation", "fixations"],
+  ["sentence", "sentences as they were written"],
+  ["lost", "the tracker saw no gaze"],
+  ["away", "no image on the screen"],
+  ["gap", "no sample came"],
+  ["reveal", "GazeX shown"],
+] as const;
+const MISSING = {
+  gap: (why: string): string => `No sample came. ${why}.`,
+  away: (): string => "No image was on the screen.",
+  lost: (): string => "The tracker saw no gaze.",
+} as const;
 const TRAIL_S = 0.8;
 const FIXATIONS_S = 2.5;
 /** The reading room's image area at 1280 × 800, for states recorded without their rectangle. */
@@ -72,10 +88,11 @@ async function mount(root: HTMLElement): Promise<void> {
   const speed = h("select", { "aria-label": "Speed" }, ...[0.25, 0.5, 1, 2, 4].map((factor) => h("option", { value: factor }, `${factor}×`)));
   speed.value = "1";
   const free = h("input", { type: "checkbox" });
-  const strip = svg("svg", { class: "replay-strip", viewBox: `0 0 ${Math.max(track.duration, 0.001)} 1`, preserveAspectRatio: "none", "aria-hidden": "true" });
+  const strip = svg("svg", { class: "replay-strip", viewBox: `0 0 ${Math.max(track.duration, 0.001)} 3`, preserveAspectRatio: "none", "aria-hidden": "true" });
   const caption = h("p", { class: "replay-caption", "aria-live": "off" });
   const bar = h("div", { class: "replay-bar" }, play, h("div", { class: "replay-line" }, slider, strip), time, speed, h("label", {}, free, " Free view"));
-  root.replaceChildren(stage, caption, bar);
+  const key = h("ul", { class: "replay-key" });
+  root.replaceChildren(stage, caption, bar, key);
 
   const still = { x: 0, y: 0, onChange: () => {} } as unknown as ScreenPlace;
   const viewport = new Viewport(canvas, still);
@@ -95,10 +112,22 @@ async function mount(root: HTMLElement): Promise<void> {
   viewport.setImage(config, pixels);
 
   const reveals = (track.assistance_reveals ?? []).map((reveal) => (typeof reveal === "number" ? reveal : reveal.t));
-  for (const { start, end } of track.sentences) {
-    strip.append(svg("rect", { class: "strip-sentence", x: start, y: 0.1, width: Math.max(end - start, 0.05), height: 0.8 }));
-  }
-  for (const t of reveals) strip.append(svg("rect", { class: "strip-reveal", x: t, y: 0, width: track.duration / 400, height: 1 }));
+  // Fixations above, what was written below; a gap goes through both. At least a pixel or so of each is seen.
+  const least = track.duration / 600;
+  const stripe = (kind: string, start: number, end: number, y: number, height: number): void => {
+    strip.append(svg("rect", { class: `strip-${kind}`, x: start, y, width: Math.max(end - start, least), height }));
+  };
+  for (const { onset, duration } of track.fixations) stripe("fixation", onset, onset + duration, 0.2, 1.1);
+  for (const { start, end } of track.sentences) stripe("sentence", start, end, 1.9, 0.9);
+  for (const { kind, start, end } of track.intervals ?? []) stripe(kind, start, end, 0, kind === "gap" ? 3 : 1.5);
+  for (const t of reveals) stripe("reveal", t, t, 0, 3);
+  const present = new Set([
+    ...(track.fixations.length > 0 ? ["fixation"] : []),
+    ...(track.sentences.length > 0 ? ["sentence"] : []),
+    ...(track.intervals ?? []).map(({ kind }) => kind),
+    ...(reveals.length > 0 ? ["reveal"] : []),
+  ]);
+  for (const [kind, words] of KEY) if (present.has(kind)) key.append(h("li", { class: `key-${kind}` }, words));
 
   let position = 0;
   let playing = false;
@@ -130,7 +159,10 @@ async function mount(root: HTMLElement): Promise<void> {
     const fresh = end > 0 && position - track.t[end - 1]! < 0.1;
     eye.replaceChildren(...(fresh && x != null && y != null ? [dot(x, y, "replay-eye")] : []));
     const sentence = track.sentences.findLast(({ start }) => start <= position);
-    const now = sentence && position <= sentence.end + 1.5 ? sentence.text : "";
+    const missing = (track.intervals ?? []).find(({ start, end }) => start <= position && position < end);
+    const now = missing ? MISSING[missing.kind](missing.why) : sentence && position <= sentence.end + 1.5 ? sentence.text : "";
+    caption.classList.toggle("missing", missing !== undefined);
+    stage.classList.toggle("away", missing?.kind === "away");
     if (caption.textContent !== now) caption.textContent = now;
     slider.value = String(position);
     slider.setAttribute("aria-valuetext", clock(position));
