@@ -33,6 +33,7 @@ ENOUGH_BYTES = 2 * 2**30
 #: A tracker is waited for so long, and then looked at for so long.
 WAIT_S = 8.0
 LOOK_S = 1.5
+REFUSED_S = 2.0
 NOTHING = "no gaze arrives: switch the tracker and its LSL program on."
 
 
@@ -123,11 +124,12 @@ def _tracker(arguments: argparse.Namespace, clock: Callable[[], float]) -> Itera
     source.start()
     problem = ""
     try:
-        until = time.monotonic() + WAIT_S
-        while time.monotonic() < until and not (source.tracker and look.blocks and look.clocked):
+        began, refused = time.monotonic(), np.inf
+        while time.monotonic() - began < WAIT_S and not (source.tracker and look.blocks and look.clocked):
             problem = source.problem or problem
-            # What a source has refused it goes on refusing: there is nothing to wait for.
-            if problem and time.monotonic() > until - WAIT_S / 2:
+            refused = min(refused, time.monotonic()) if problem else refused
+            # What a source goes on refusing, while it finds nothing else, is not worth more waiting.
+            if time.monotonic() - refused > REFUSED_S:
                 break
             time.sleep(0.05)
         tracker = source.tracker

@@ -8,7 +8,7 @@ a second stream of the same name. Samples keep the tracker's own LSL times.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class LslSource(Source):
     Parameters
     ----------
     listeners
-        Where samples, clock and notes go (`base.Listeners`), or a function for the samples alone.
+        Where samples, clock and notes go.
     source_id
         Which stream to read where there are several; any by default. Streams that an agent re-published are never
         taken for a tracker.
@@ -52,14 +52,13 @@ class LslSource(Source):
 
     def __init__(
         self,
-        listeners: Listeners | Callable[[Array, Array | None], None],
+        listeners: Listeners,
         source_id: str | None = None,
         *,
         screen_unit: str | None = None,
         display: Mapping[str, float | None] | None = None,
     ) -> None:
         self._pylsl = lsl.load()
-        listeners = listeners if isinstance(listeners, Listeners) else Listeners(listeners)
         super().__init__(listeners, self._pylsl.local_clock, display)
         self._wanted, self._screen_unit = source_id, screen_unit
         #: Set when a second stream goes by the name of the one that is read, and no recording depends on that one.

@@ -46,18 +46,15 @@ def six(t: np.ndarray) -> np.ndarray:
 def test_a_tracker_is_examined_as_the_agent_would_read_it(here: Station, bench: Bench) -> None:
     name = f"tobii-{uuid4().hex[:8]}"
     bench.feed(described(name, TOBII_PRO, rate=600, float32=True, name="Tobii"), 250, six)
-    said = lines(here, "--tracker", name)
+    said = lines(here, "--tracker", name, "--display", "1920x1080,527x296,650")
     assert said["tracker"].startswith("ok") and f"Tobii ({name}), 6 of 30 channels" in said["tracker"]
     # Its own description claims 600: that is said, and is no fault of the station.
     assert said["rate"].startswith("ok") and "of 600: its description is wrong, 250 is taken." in said["rate"]
     assert "tracker and agent differ by" in said["clock"]
-    assert said["display"].startswith("FAIL")
-    assert "does not say width_px, height_px, width_mm, height_mm, distance_mm" in said["display"]
+    assert "1920x1080 px, 527.0x296.0 mm at 650.0 mm" in said["display"]
     assert said["streams"].startswith("ok")
     assert said["pairing"].startswith("ok") and "the station of http://127.0.0.1:9" in said["pairing"]
     assert said["server"].startswith("FAIL") and "http://127.0.0.1:9 does not answer" in said["server"]
-    told = lines(here, "--tracker", name, "--display", "1920x1080,527x296,650")
-    assert told["display"].startswith("ok") and "1920x1080 px, 527.0x296.0 mm at 650.0 mm" in told["display"]
 
 
 def test_streams_that_go_by_one_name_are_found(here: Station, bench: Bench) -> None:
@@ -70,12 +67,18 @@ def test_streams_that_go_by_one_name_are_found(here: Station, bench: Bench) -> N
     assert said["tracker"].startswith("FAIL") and "streams call themselves so" in said["tracker"]
 
 
-def test_a_station_that_is_not_paired_is_told_how(here: Station) -> None:
+def test_a_station_where_everything_is_missing_is_told_what_to_do(station: Station) -> None:
+    """In an LSL session of its own, where there is no stream at all."""
+    here = station
     (here.spool.parent / "station.json").unlink()
-    said = lines(here, "--tracker", "nobody", "--source", "titta")
+    said = lines(here)
+    assert said["liblsl"].startswith("ok") and said["disk"].startswith("ok")
+    assert said["tracker"].startswith("FAIL") and "switch the tracker and its LSL program on" in said["tracker"]
     assert said["pairing"].startswith("FAIL") and "ask a coordinator for a code" in said["pairing"]
     assert said["server"].startswith("ok") and "not asked" in said["server"]
-    assert said["tracker"].startswith("FAIL") and "pip install 'gazeroom[titta]'" in said["tracker"]
+    asked = lines(here, "--source", "titta", "--server", "http://127.0.0.1:9/")
+    assert asked["tracker"].startswith("FAIL") and "pip install 'gazeroom[titta]'" in asked["tracker"]
+    assert asked["server"].startswith("FAIL") and "is it running" in asked["server"]
 
 
 XRANDR = """Monitors: 2

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from capture.agent import lsl
-from capture.agent.sources.base import Listeners
 from capture.agent.sources.lsl import LslSource
 from tests.capture.agent.trackers import (
     COMPANION,
@@ -70,7 +69,9 @@ class Fixtures:
 
     def __init__(self) -> None:
         self.bench = Bench()
-        self.ids = {name: own(name) for name in ("tobiipro", "capture", "surface", "companion", "pixels", "float32")}
+        self.ids = {
+            name: own(name) for name in ("tobiipro", "capture", "surface", "companion", "pixels", "float32", "words")
+        }
         self.ids["titta"] = own("TittaLSL:Tobii_gaze@TPSP1-0123")
         feed, ids = self.bench.feed, self.ids
         feed(described(ids["tobiipro"], TOBII_PRO, rate=600, float32=True, name="Tobii"), 250, tobii_pro)
@@ -91,10 +92,17 @@ class Fixtures:
             120,
             lambda t: np.column_stack([*gaze(t), 2**24 + np.round(t * 120), np.zeros(len(t))]),
         )
-        self.read = {name: self.bench.source(reader(id)) for name, id in ids.items()}
+        words = [(label, kind, "screencoords", eye) for label, kind, _, eye in PLAIN]
+        feed(described(ids["words"], words, rate=120, display=DISPLAY), 120, lambda t: plain(t) * [1920, 1080])
+        ids["republished"] = f"gazeroom-{ids['words']}-gaze"
+        feed(described(ids["republished"], PLAIN, rate=120), 120, plain)
+        said = {"words": {"screen_unit": "pixels"}}
+        self.read = {name: self.bench.source(reader(id, **said.get(name, {}))) for name, id in ids.items()}
         for name, (source, heard) in self.read.items():
-            until(lambda h=heard, s=source: len(h.samples) > 100 or s.problem, 30)  # type: ignore[misc]
-            assert name
+            if name == "republished":
+                until(lambda h=heard: h.calls > 2)  # type: ignore[misc]
+            else:
+                until(lambda h=heard, s=source: len(h.samples) > 100 or s.problem, 30)  # type: ignore[misc]
 
     def heard(self, name: str) -> Listening:
         return self.read[name][1]
@@ -199,6 +207,18 @@ def test_frame_numbers_in_32_bit_floats_are_kept_but_not_relied_on(makers: Fixtu
     # Above 2**24 a 32-bit float holds every second number only: what would be gaps that never were.
     assert set(np.unique(steps)) <= {0.0, 2.0, 4.0} and (steps != 1).all()
     assert "32-bit float, which loses whole numbers" in " ".join(tracker.remarks)
+
+
+def test_a_person_may_say_the_unit_that_a_stream_does_not(makers: Fixtures) -> None:
+    heard = makers.heard("words")
+    assert heard.samples[:, column("LeftScreenX")] == pytest.approx(gaze(heard.samples[:, 0])[0])
+
+
+def test_a_stream_that_an_agent_republished_is_never_taken_for_a_tracker(makers: Fixtures) -> None:
+    source, heard = makers.read["republished"]
+    # It can be seen, and it has been looked for more than once.
+    assert lsl.load().resolve_byprop("source_id", makers.ids["republished"], 1, 10.0)
+    assert source.tracker is None and not heard.blocks and heard.calls > 2
 
 
 def test_the_clock_of_every_tracker_is_measured(makers: Fixtures) -> None:
@@ -346,15 +366,6 @@ def test_a_unit_that_only_a_look_can_tell_is_waited_for(bench: Bench, monkeypatc
     assert source.problem == ""
 
 
-def test_a_person_may_say_the_unit_that_a_stream_does_not(bench: Bench) -> None:
-    name = own("words")
-    layout = [(a, b, "screencoords", d) for a, b, _, d in PLAIN]
-    bench.feed(described(name, layout, rate=120, display=DISPLAY), 120, lambda t: plain(t) * [1920, 1080])
-    _, heard = bench.source(reader(name, screen_unit="pixels"))
-    until(lambda: heard.blocks)
-    assert heard.samples[:, column("LeftScreenX")] == pytest.approx(gaze(heard.samples[:, 0])[0])
-
-
 def test_during_a_recording_only_the_tracker_it_began_with_is_read(bench: Bench) -> None:
     name = own("held")
     feed = bench.feed(described(name, PLAIN, rate=120, display=DISPLAY), 120, plain)
@@ -373,25 +384,3 @@ def test_during_a_recording_only_the_tracker_it_began_with_is_read(bench: Bench)
     other.end()
     bench.feed(described(name, PLAIN, rate=120, display=DISPLAY), 120, plain)
     until(lambda: len(heard.samples) > count)
-
-
-def test_a_stream_that_an_agent_republished_is_never_taken_for_a_tracker(bench: Bench) -> None:
-    name = f"gazeroom-{uuid4().hex[:8]}-gaze"
-    bench.feed(described(name, PLAIN, rate=120), 120, plain)
-    info = until(lambda: lsl.load().resolve_byprop("source_id", name, 1, 1.0))
-    assert info
-    source, heard = bench.source(lambda listeners: LslSource(listeners, name))
-    calls = heard.calls
-    until(lambda: heard.calls > calls + 2)  # it has looked, more than once
-    assert source.tracker is None and not heard.blocks
-
-
-def test_a_listener_may_be_a_function(bench: Bench) -> None:
-    name = own("plain")
-    bench.feed(described(name, PLAIN, rate=120), 120, plain)
-    seen: list[np.ndarray] = []
-    source = LslSource(lambda samples, raw: seen.append(samples) if len(samples) else None, name)
-    source.start()
-    until(lambda: seen)
-    source.stop()
-    assert isinstance(source._listeners, Listeners)

@@ -193,7 +193,7 @@ def test_what_keeps_the_bridge_from_starting_is_one_sentence(bench: Bench, bridg
         [sys.executable, tobii_bridge.__file__], capture_output=True, env={"PATH": "", "FAKE_TOBII": "{}"}, timeout=30
     )
     needed = Path(tobii_bridge.__file__).with_suffix(".requirements.txt")
-    assert done.returncode == 3 and f"-m pip install -r {needed}" in done.stdout.decode() and needed.exists()
+    assert done.returncode == 3 and f"-m pip install -r {needed}" in done.stdout.decode("latin-1") and needed.exists()
 
 
 def test_the_bridge_is_python_3_10_with_the_standard_library_alone() -> None:

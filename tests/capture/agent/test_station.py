@@ -278,21 +278,3 @@ async def test_pages_are_held_to_their_manners(station: Station) -> None:
     assert same.returncode == 1 and "Another agent uses the spool" in same.stderr
     port = await asyncio.to_thread(station.run, *arguments, str(station.folder / "other"))
     assert port.returncode == 1 and f"Port {station.port} of 127.0.0.1 cannot be used" in port.stderr
-
-
-def test_the_doctor_names_what_is_missing_and_what_to_do(station: Station) -> None:
-    done = station.run("doctor", "--spool", str(station.spool), "--server", "http://127.0.0.1:9/")
-    lines = {line.split()[1]: line for line in done.stdout.splitlines()}
-    assert done.returncode == 1
-    assert lines["liblsl"].startswith("ok") and lines["disk"].startswith("ok")
-    assert lines["tracker"].startswith("FAIL") and "switch the tracker and its LSL program on" in lines["tracker"]
-    assert lines["server"].startswith("FAIL") and "is it running" in lines["server"]
-
-
-def test_the_doctor_finds_a_tracker_its_clock_and_its_display(station: Station) -> None:
-    station.simulator("--display", "1920x1200,518x324,650")
-    done = station.run("doctor", "--spool", str(station.spool))
-    lines = {line.split()[1]: line for line in done.stdout.splitlines()}
-    assert lines["tracker"].startswith("ok") and "30 of 30 channels" in lines["tracker"]
-    assert lines["clock"].startswith("ok")
-    assert lines["display"].startswith("ok") and "1920x1200 px, 518.0x324.0 mm at 650.0 mm" in lines["display"]

@@ -222,6 +222,9 @@ class Bench:
         return source, heard
 
     def end(self) -> None:
+        # All at once: each may be in the middle of a search.
+        for source in self._sources:
+            source.stop(0)
         for source in self._sources:
             source.stop(3)
         for feed in self._feeds:
