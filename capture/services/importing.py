@@ -50,11 +50,15 @@ Progress = Callable[[int, str], None]
 
 @dataclass
 class GazeImport:
-    """What became of every reading: new recordings, and (name, sentence) of what was here or was refused."""
+    """What became of every reading: new recordings, and (name, sentence) of what was here or was refused.
+
+    `remarks` are sentences about what was taken in although something is wrong with it.
+    """
 
     imported: list[Recording] = field(default_factory=list)
     already_here: list[tuple[str, str]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def summary(self) -> str:
@@ -215,7 +219,13 @@ def _opened(path: Path) -> Iterator[Path]:
         return
     gathered = gather([path])
     problems = [sentence for _, sentence in gathered.refused]
-    problems += [candidate.refusal for candidate in gathered.candidates if candidate.refusal]
+    for candidate in gathered.candidates:
+        if "a radiograph may have" in candidate.refusal:
+            problems.append(
+                f"{candidate.name} is too large to be unpacked; import its folder with manage.py import_gaze."
+            )
+        elif candidate.refusal:
+            problems.append(candidate.refusal)
     if problems or not gathered.candidates or not gathered.candidates[0].member:
         raise FormatError(problems[0] if problems else f"{path.name} is no zip, or an empty one; pack it again.")
     folder = Path(tempfile.mkdtemp(prefix="gazeroom-gaze-"))
@@ -308,6 +318,8 @@ def _import_one(
         report.already_here.append((found.id, f"{found.id} is already here, on {image.case}."))
         return
     report.imported.append(recording)
+    if found.remark:
+        report.remarks.append(found.remark)
 
 
 def _store(

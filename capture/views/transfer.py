@@ -162,6 +162,7 @@ def _result(report: GazeImport) -> dict[str, Any]:
         "summary": report.summary,
         "imported": [str(recording.pk) for recording in report.imported],
         "refused": [sentence for _, sentence in report.refused],
+        "remarks": report.remarks,
         "already_here": [sentence for _, sentence in report.already_here],
     }
 

@@ -75,6 +75,8 @@ class Found:
         (rows, columns) of the image → the Reading. Raises FormatError.
     where
         The file, for messages.
+    remark
+        What is unusual about the file and was put up with, a sentence; mostly empty.
     """
 
     id: str
@@ -84,6 +86,7 @@ class Found:
     sources: Mapping[str, bytes]
     build: Callable[[int, int], Reading]
     where: str
+    remark: str = ""
 
     def reading(self, size: tuple[int, int] | None = None) -> Reading:
         """The reading, for an image of this (rows, columns); by default of the size the file tells.
@@ -232,8 +235,8 @@ def track_from_image_gaze(
             "clock_drift_ppm": None,
             "clock_exchanges": 0,
             "states": 0 if states is None else len(states),
-            "display": display.to_dict() if display is not None else None,
-            "display_assumed": display_assumed,
+            # A display nobody told is no display: degrees are then the file's own, or there are none.
+            **({} if display is None else {"display": display.to_dict(), "display_assumed": display_assumed}),
             "rows": rows,
             "columns": columns,
             "rms_s2s_deg": None,

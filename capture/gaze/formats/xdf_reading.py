@@ -183,6 +183,9 @@ def _found(file: Path, display: Display | None, placed: Placed | None, image: st
     except OSError as error:
         raise FormatError(f"{where} cannot be read: {error.strerror or error}.") from error
     contents = xdf.read(file)
+    remark = ""
+    if contents.dropped:
+        remark = f"{where} is cut off or damaged: {contents.dropped} bytes of it could not be used."
     ours = next((s for s in contents.streams if s.name == "gazeroom-track" and s.type == "GazeTrack"), None)
     if ours is not None:
         about = ours.desc.get("reading")
@@ -194,12 +197,14 @@ def _found(file: Path, display: Display | None, placed: Placed | None, image: st
             return _rebuilt(contents, ours, about, meta, rows, columns, where)
 
         name = re.sub(r"[^A-Za-z0-9_-]", "-", str(about.get("id") or file.stem))
-        return Found(name, str(about.get("image", "")), str(about.get("reader", "")), size, sources, rebuild, where)
+        return Found(
+            name, str(about.get("image", "")), str(about.get("reader", "")), size, sources, rebuild, where, remark
+        )
 
     def build(rows: int, columns: int) -> Reading:
         return _foreign(file, image or file.stem, rows, columns, display, placed)
 
-    return Found(re.sub(r"[^A-Za-z0-9_-]", "-", file.stem), image or file.stem, "", None, sources, build, where)
+    return Found(re.sub(r"[^A-Za-z0-9_-]", "-", file.stem), image or file.stem, "", None, sources, build, where, remark)
 
 
 def _meta(about: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -225,6 +230,10 @@ def _rebuilt(
     t, x, y, valid, state, ppd_x, ppd_y, sx, sy = values[:, : len(TRACK)].T.copy()
     check_times(t, where, "RecordingTime", first_line=1)
     origin = float(about["origin_lsl"])
+    if len(t) != meta.get("samples"):
+        # Part of the track is lost; what was told of the whole does not hold of the rest.
+        lost = 1.0 - float(np.isfinite(sx).sum()) / max(len(t), int(meta.get("samples") or 0))
+        meta = {**meta, "samples": len(t), "data_loss": lost, "cut_off": True}
     named = {s.name: s for s in contents.streams}
     states = _states(named.get("gazeroom-viewport"), meta, rows, columns, where)
     table = named.get("gazeroom-fixations")

@@ -68,6 +68,8 @@ class Command(BaseCommand):
             raise CommandError(f"{error.filename or 'A file'} cannot be read: {error.strerror or error}.") from error
         for _, sentence in report.refused:
             self.stderr.write(sentence)
+        for sentence in report.remarks:
+            self.stderr.write(sentence)
         if options["verbosity"] > 1:
             for _, sentence in report.already_here:
                 self.stdout.write(sentence)

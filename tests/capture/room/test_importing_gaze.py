@@ -22,7 +22,7 @@ from capture.gaze.formats import xdf
 from capture.gaze.formats.table import FORMATS
 from capture.models import GazeTrack, ImportedGaze, Recording, Utterance
 from capture.queries.recordings import exportable_recordings, recordings_visible_to
-from capture.services import exporting, tracks
+from capture.services import exporting, measuring, tracks
 from capture.services.importing import GazeImport, Told, code_version, import_gaze, read_mapping
 from study.models import AuditEntry, InsertOnlyError, Membership, Study, User
 from study.queries.reading import shown_image
@@ -91,6 +91,21 @@ def test_a_recording_becomes_a_track_on_its_image(study: Study, tmp_path: Path, 
     assert (row.samples, row.fixations, row.code_version) == (len(wanted), len(wanted.fixations), code_version())
     said = [(u.text, round(u.start_s, 3)) for u in Utterance.objects.filter(track=row)]
     assert said == ([] if format == "egd" else [("The lungs are clear.", 0.25), ("Heart, normal in size.", 1.9)])
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+@pytest.mark.parametrize("told", [{}, {"display": DISPLAY}], ids=["as it is", "with a display"])
+def test_an_import_is_measured_and_replayed_as_far_as_its_files_go(
+    study: Study, researcher: User, tmp_path: Path, format: str, told: dict[str, Any]
+) -> None:
+    (recording,) = taken(written(tmp_path, format, image=image_id(study)), study, **told).imported
+    measures = measuring.measure(track=recording.tracks.get())
+    assert measures.body["quality"]
+    client = Client()
+    client.force_login(researcher)
+    assert client.get(reverse("capture:recording", args=[recording.pk])).status_code == 200
+    replay = client.get(reverse("capture:track", args=[recording.pk])).json()
+    assert len(replay["fixations"]) == recording.tracks.get().fixations
 
 
 def test_its_files_are_kept_and_named_by_hash(study: Study, tmp_path: Path) -> None:
@@ -270,6 +285,11 @@ def test_a_truncated_xdf_is_taken_in_as_far_as_it_goes_or_refused(study: Study, 
     assert (len(samples), len(report.refused)) in {(1, 0), (0, 1)}
     assert all(0 < n <= 1000 for n in samples)
     assert xdf.read(path).streams
+    if samples:
+        (remark,) = report.remarks
+        assert "is cut off or damaged" in remark
+        track = tracks.load(report.imported[0].tracks.get())
+        assert track.meta["samples"] == len(track) == report.imported[0].tracks.get().samples
 
 
 @pytest.mark.parametrize(
