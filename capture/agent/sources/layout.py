@@ -161,7 +161,8 @@ class ChannelMap:
     def _settle_screen(self, samples: NDArray[Any], patient: bool) -> ChannelMap:
         places = [k for k, target in enumerate(self.target) if _kind(int(target)) in ("ScreenX", "ScreenY")]
         seen = samples[:, self.source[places]].astype(np.float64)
-        seen = seen[np.isfinite(seen).all(axis=1)] if len(places) == 2 else seen[np.isfinite(seen)]
+        # Programs without a word for "no eye was seen" send zeros or minus ones: those are no evidence of a unit.
+        seen = seen[np.isfinite(seen) & (seen != 0) & (seen != -1)]
         inside = float(np.mean((seen >= NORMALISED[0]) & (seen <= NORMALISED[1]))) if seen.size else 0.0
         if seen.size < 2 * ENOUGH:
             if self.open_screen and patient:

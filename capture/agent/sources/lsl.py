@@ -101,7 +101,8 @@ class LslSource(Source):
             )
             return False
         except (RuntimeError, TimeoutError) as error:
-            self._note("connecting", f"Tracker {name} went away while it was being connected: {error}")
+            reason = str(error) or "the connection was lost"
+            self._recurring("connecting", 1, f"Tracker {name} is announced but cannot be read: {reason.rstrip('.')}.")
             return False
         if looked is None:
             return True

@@ -31,6 +31,7 @@ from capture.agent import lsl, tobii_bridge
 from capture.agent.sources.base import (
     CLOCK_LIMIT_S,
     EMPTY,
+    SHOWN_S,
     Array,
     CalibrationError,
     CalibrationResult,
@@ -437,7 +438,9 @@ class BridgeSource(TobiiSource):
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         except OSError as error:
             self._refuse(
-                "Tobii", f"{self._python} cannot be started ({error.strerror}): name a Python 3.10 with --tobii-python."
+                "Tobii",
+                f"{self._python} cannot be started ({error.strerror}): name a Python 3.10 with --tobii-python.",
+                self._pause + SHOWN_S,
             )
             self._wait()
             return
@@ -508,7 +511,7 @@ class BridgeSource(TobiiSource):
             elif kind == tobii_bridge.JSON:
                 message = json.loads(payload)
                 if message["op"] == "failed":
-                    self._refuse("Tobii", message["sentence"] + ".")
+                    self._refuse("Tobii", message["sentence"] + ".", self._pause + SHOWN_S)
                     return message["sentence"] + "."
                 if message["op"] == "tracker":
                     about = message
@@ -542,7 +545,7 @@ class BridgeSource(TobiiSource):
                     continue
                 tracker = self._bridge_tracker(about)
                 if not self._shares_clock(measured):
-                    self._refuse(tracker.source_id, self._clock_sentence(measured[0]))
+                    self._refuse(tracker.source_id, self._clock_sentence(measured[0]), self._pause + SHOWN_S)
                     return self._clock_sentence(measured[0])
                 if not self._admits(tracker):
                     return "another tracker is being recorded."

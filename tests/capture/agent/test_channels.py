@@ -70,6 +70,9 @@ def test_a_unit_that_tells_nothing_waits_until_somebody_looks_at_the_screen() ->
         channels.settle(*looked(np.full((500, 2), np.nan)))
     with pytest.raises(Undecided):
         channels.settle(*looked(np.full((ENOUGH - 1, 2), 0.5)))
+    for nobody in (0.0, -1.0):  # how some programs say that no eye was seen
+        with pytest.raises(Undecided):
+            channels.settle(*looked(np.full((500, 2), nobody)))
     settled = channels.settle(*looked(np.full((ENOUGH, 2), 0.5)))
     assert settled.scale.tolist() == [1.0, 1.0] and settled.open_screen == ()
     with pytest.raises(Unusable, match="--screen-unit pixels or --screen-unit mm"):

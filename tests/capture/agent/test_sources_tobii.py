@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from capture.agent import lsl, tobii_bridge
 from capture.agent.sources import tobii
@@ -229,6 +232,26 @@ def test_the_bridge_runs_in_python_3_10(bench: Bench, bridge: Plan) -> None:
     _, heard = bench.source(lambda listeners: BridgeSource(listeners, python))
     until(lambda: len(heard.samples) > 20)
     assert heard.samples[0, column("LeftPositionX")] == -31
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=40), max_size=4), st.binary(max_size=60), st.integers(0, 200))
+def test_frames_of_the_bridge_are_whole_or_the_last(payloads: list[bytes], rubbish: bytes, kept: int) -> None:
+    """Whatever the pipe carries, and wherever it ends: whole frames in order, then the end, and no error."""
+    header = tobii_bridge.HEADER
+    parts = [header.pack(tobii_bridge.MAGIC, 1, k, len(p)) + p for k, p in enumerate(payloads)]
+    stream = b"".join(parts)
+    for data, expected in (
+        (stream[: min(kept, len(stream))], None),
+        (stream + b"\xff" + rubbish, len(parts)),
+    ):
+        frames: Any = tobii.queue.Queue()
+        tobii._read_frames(io.BytesIO(data), frames)
+        got = [frames.get_nowait() for _ in range(frames.qsize())]
+        assert got.pop() is None
+        assert [(k, sequence) for k, (_, sequence, _) in enumerate(got)] == [(k, k) for k in range(len(got))]
+        assert [payload for _, _, payload in got] == payloads[: len(got)]
+        assert expected is None or len(got) == expected
 
 
 def test_a_bridges_message_that_is_missing_is_told() -> None:

@@ -226,6 +226,6 @@ class Bench:
         for source in self._sources:
             source.stop(0)
         for source in self._sources:
-            source.stop(3)
+            source.stop()
         for feed in self._feeds:
             feed.end()
