@@ -36,7 +36,7 @@ class Station:
 
 @asynccontextmanager
 async def serving(station: Station) -> AsyncIterator[PageSocket]:
-    socket = PageSocket(station, port=0, key=KEY, origins=[ORIGIN])  # type: ignore[arg-type]
+    socket = PageSocket(station, port=0, key=KEY, origins=[ORIGIN])
     await socket.start()
     try:
         yield socket
@@ -116,4 +116,4 @@ async def test_those_who_say_nothing_are_few_and_do_not_stay(monkeypatch: pytest
 
 async def test_a_station_without_a_key_does_not_listen() -> None:
     with pytest.raises(ValueError, match="gazeroom-agent pair"):
-        PageSocket(Station(), port=0, key="", origins=[ORIGIN])  # type: ignore[arg-type]
+        PageSocket(Station(), port=0, key="", origins=[ORIGIN])
