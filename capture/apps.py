@@ -10,6 +10,7 @@ class CaptureConfig(AppConfig):
         from study import registries
 
         registries.before_case_opens.register(hooks.needs_calibration)
+        registries.before_case_opens.register(hooks.needs_drift_check)
         registries.worklist_offers.register(hooks.offers)
         registries.reading_room_capture.register(hooks.reading_room)
         registries.read_submitted.register(hooks.submitted)

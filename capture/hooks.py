@@ -9,7 +9,15 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
-from capture.queries.calibrations import VALIDITY, is_calibrated, latest_accuracy
+from capture.queries.calibrations import (
+    VALIDITY,
+    drift_is_due,
+    has_drifted,
+    is_calibrated,
+    last_drift,
+    latest_of_readers,
+    latest_passed,
+)
 from capture.queries.stations import may_manage_stations, station_of
 from capture.services import processing, recordings
 from study.models import Assignment, Enrolment, Membership, Read, Study, User
@@ -32,6 +40,13 @@ def needs_calibration(assignment: Assignment, request: HttpRequest) -> Refusal |
     station = station_of(getattr(request, "session", None))
     if is_calibrated(enrolment.user, body, station):
         return None
+    held = latest_passed(enrolment.user, station)
+    last = last_drift(held) if held and has_drifted(held, body) else None
+    if last is not None:
+        return Refusal(
+            f"Gaze has drifted by {last.drift_deg:.1f}° since your calibration: calibrate again before the next case.",
+            recordings.check_url(enrolment),
+        )
     hours = VALIDITY.total_seconds() / 3600
     where = f" at {station}" if station else ""
     return Refusal(
@@ -54,6 +69,20 @@ def offers(enrolment: Enrolment, request: HttpRequest) -> list[tuple[str, str]]:
         return []
     label = "Record gaze: check the station" if gaze == "optional" else "Check this station first"
     return [(label, recordings.check_url(enrolment))]
+
+
+def needs_drift_check(assignment: Assignment, request: HttpRequest) -> Refusal | None:
+    """A study that requires gaze and checks drift opens no case before a check that is due."""
+    body = assignment.period.protocol.body
+    if body.get("gaze") != "required":
+        return None
+    enrolment = assignment.enrolment
+    if not drift_is_due(enrolment.user, body, station_of(getattr(request, "session", None))):
+        return None
+    return Refusal(
+        "Before the next case, look at one point for two seconds.",
+        f"{reverse('capture:drift')}?{urlencode({'enrolment': enrolment.pk})}",
+    )
 
 
 def reading_room(read: Read, request: HttpRequest) -> dict[str, Any] | None:
@@ -87,24 +116,30 @@ def submitted(read: Read) -> None:
 
 
 def calibration_column(study: Study) -> tuple[str, dict[int, str]]:
-    """The latest validation of each reader, for the coordinator's monitor."""
+    """The latest validation of each reader and the drift since, for the coordinator's monitor."""
     texts = {}
-    for enrolment_id, calibration in latest_accuracy(study).items():
+    for enrolment_id, calibration in latest_of_readers(study).items():
         if calibration.accuracy_deg is None:
             texts[enrolment_id] = "failed"
-        else:
-            loss = f"{100 * calibration.data_loss:.0f} % lost"
-            failed = "" if calibration.passed else ", failed"
-            texts[enrolment_id] = f"{calibration.accuracy_deg:.2f}°, {loss}{failed}"
+            continue
+        text = f"{calibration.accuracy_deg:.2f}°, {100 * calibration.data_loss:.0f} % lost"
+        if not calibration.passed:
+            text += ", failed"
+        if drift := last_drift(calibration):
+            text += f"; drift {drift.drift_deg:.2f}°{'' if drift.passed else ', too far'}"
+        texts[enrolment_id] = text
     return "Calibration", texts
 
 
 def links(study: Study, user: User) -> list[tuple[str, str]]:
-    """The study's recordings, for those who may see them."""
+    """The study's recordings and its calibrations, for those who may see them."""
     staff = (Membership.Role.COORDINATOR, Membership.Role.RESEARCHER)
     if not study.memberships.filter(user=user, role__in=staff).exists():
         return []
-    return [("Recordings", f"{reverse('capture:recordings')}?{urlencode({'study': study.slug})}")]
+    found = [("Recordings", f"{reverse('capture:recordings')}?{urlencode({'study': study.slug})}")]
+    if protocol_of(study).body.get("gaze", "none") != "none":
+        found.append(("Calibration quality", reverse("capture:quality", args=[study.slug])))
+    return found
 
 
 def navigation(user: User) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from capture.views import measures, recordings, station, stations, transfer
+from capture.views import calibrations, measures, recordings, station, stations, transfer
 
 app_name = "capture"
 urlpatterns = [
@@ -13,6 +13,10 @@ urlpatterns = [
     path("stations/<uuid:number>/code/", stations.code, name="station_code"),
     path("stations/<uuid:number>/revoke/", stations.revoke, name="station_revoke"),
     path("calibrations/", station.calibrations, name="calibrations"),
+    path("drift/", station.drift, name="drift"),
+    path("drift/checks/", station.drift_checks, name="drift_checks"),
+    path("studies/<slug:slug>/calibrations/", calibrations.quality, name="quality"),
+    path("studies/<slug:slug>/calibrations/<str:what>.csv", calibrations.table, name="quality_csv"),
     path("recordings/", recordings.recording_list, name="recordings"),
     path("recordings/of/<slug:slug>/export/", transfer.export, name="export"),
     path("recordings/of/<slug:slug>/import/", transfer.import_page, name="import"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gazex.findings import FINDINGS
@@ -12,7 +13,12 @@ from study.models import Arm, Study
 from .errors import BadInput
 
 GAZE = ("required", "optional", "none")
-CALIBRATION = {"max_accuracy_deg": 1.5, "max_data_loss": 0.3}
+#: What a protocol says of calibration unless told otherwise: the one home of these thresholds.
+CALIBRATION: dict[str, Any] = {"max_accuracy_deg": 1.5, "max_data_loss": 0.3}
+#: What it may say besides. A protocol without a key has no such rule, or the first of the two numbers of points.
+CALIBRATION_POINTS = (5, 9)
+DRIFT_KEYS = ("drift_every_cases", "drift_every_minutes")
+OPTIONAL_CALIBRATION = {"points", "max_drift_deg", *DRIFT_KEYS}
 KEYS = {"findings", "gaze", "calibration", "washout_days", "periods", "model_sha256", "arms", "seed"}
 #: May be left out: what the study decides about its gaze measures, in place of the defaults. Above 0, at most this; a
 #: list of such numbers; whole numbers. `capture.gaze.radiology.Parameters` says what each means.
@@ -26,12 +32,63 @@ UNASSISTED = {"key": "unassisted", "name": "Unassisted", "assistance": "none"}
 CONCURRENT = {"key": "gazex", "name": "With GazeX", "assistance": "concurrent"}
 
 
-def collection_body(*, findings: Sequence[str], gaze: str = "required", seed: int = 1) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CalibrationRules:
+    """What a protocol asks of the eye tracker. Degrees of visual angle; data loss is a share, 0 to 1.
+
+    A drift check is due after `drift_every_cases` cases or `drift_every_minutes` minutes; None: never for that reason.
+    """
+
+    max_accuracy_deg: float
+    max_data_loss: float
+    points: int
+    max_drift_deg: float
+    drift_every_cases: int | None
+    drift_every_minutes: int | None
+
+    @property
+    def checks_drift(self) -> bool:
+        return self.drift_every_cases is not None or self.drift_every_minutes is not None
+
+    def __str__(self) -> str:
+        text = (
+            f"accuracy {self.max_accuracy_deg:g}° or better, at most {100 * self.max_data_loss:g} % lost, "
+            f"{self.points} points"
+        )
+        every = [
+            f"{number} {unit}{'' if number == 1 else 's'}"
+            for number, unit in ((self.drift_every_cases, "case"), (self.drift_every_minutes, "minute"))
+            if number is not None
+        ]
+        return f"{text}; drift at most {self.max_drift_deg:g}°, checked every {' or '.join(every)}" if every else text
+
+
+def calibration_rules(body: Mapping[str, Any] | None) -> CalibrationRules:
+    """The rules of a protocol's body; those of a protocol made with defaults where there is none."""
+    told = {**CALIBRATION, **((body or {}).get("calibration") or {})}
+    return CalibrationRules(
+        max_accuracy_deg=float(told["max_accuracy_deg"]),
+        max_data_loss=float(told["max_data_loss"]),
+        points=told.get("points", CALIBRATION_POINTS[0]),
+        # Gaze that has drifted further than calibration may be wrong is as bad as uncalibrated.
+        max_drift_deg=float(told.get("max_drift_deg", told["max_accuracy_deg"])),
+        drift_every_cases=told.get("drift_every_cases"),
+        drift_every_minutes=told.get("drift_every_minutes"),
+    )
+
+
+def collection_body(
+    *,
+    findings: Sequence[str],
+    gaze: str = "required",
+    calibration: Mapping[str, Any] = CALIBRATION,
+    seed: int = 1,
+) -> dict[str, Any]:
     """The body of a collection: one unassisted arm, each reader reads each case once."""
     return {
         "findings": list(findings),
         "gaze": gaze,
-        "calibration": dict(CALIBRATION),
+        "calibration": dict(calibration),
         "washout_days": 0,
         "periods": 1,
         "model_sha256": None,
@@ -41,13 +98,19 @@ def collection_body(*, findings: Sequence[str], gaze: str = "required", seed: in
 
 
 def comparison_body(
-    *, findings: Sequence[str], model_sha256: str, gaze: str = "optional", washout_days: int = 28, seed: int = 1
+    *,
+    findings: Sequence[str],
+    model_sha256: str,
+    gaze: str = "optional",
+    calibration: Mapping[str, Any] = CALIBRATION,
+    washout_days: int = 28,
+    seed: int = 1,
 ) -> dict[str, Any]:
     """The body of a two-period crossover: unassisted against GazeX concurrent."""
     return {
         "findings": list(findings),
         "gaze": gaze,
-        "calibration": dict(CALIBRATION),
+        "calibration": dict(calibration),
         "washout_days": washout_days,
         "periods": 2,
         "model_sha256": model_sha256,
@@ -105,12 +168,21 @@ def _check_findings(findings: Any) -> None:
 
 
 def _check_calibration(calibration: Any) -> None:
-    if not isinstance(calibration, dict) or set(calibration) != set(CALIBRATION):
-        raise BadInput("calibration needs exactly max_accuracy_deg and max_data_loss.")
-    for name, high in (("max_accuracy_deg", 10.0), ("max_data_loss", 1.0)):
-        value = calibration[name]
+    if not isinstance(calibration, dict) or not set(CALIBRATION) <= set(calibration):
+        raise BadInput("calibration needs max_accuracy_deg and max_data_loss.")
+    if unknown := sorted(calibration.keys() - CALIBRATION.keys() - OPTIONAL_CALIBRATION):
+        raise BadInput(f"calibration has {unknown[0]!r}, which means nothing here; leave it out.")
+    for name, high in (("max_accuracy_deg", 10.0), ("max_data_loss", 1.0), ("max_drift_deg", 10.0)):
+        value = calibration.get(name, high)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= high:
             raise BadInput(f"{name} is {value!r}; write a number above 0 and at most {high:g}.")
+    if calibration.get("points", CALIBRATION_POINTS[0]) not in CALIBRATION_POINTS:
+        raise BadInput(f"points is {calibration['points']!r}; calibrate with 5 or 9.")
+    for name in DRIFT_KEYS:
+        if name in calibration:
+            _check_whole(name, calibration[name], 1, 1000)
+    if "max_drift_deg" in calibration and not set(DRIFT_KEYS) & set(calibration):
+        raise BadInput("max_drift_deg has no use without drift_every_cases or drift_every_minutes.")
 
 
 def _check_gaze_measures(chosen: Any) -> None:

@@ -26,6 +26,7 @@ from study.queries.studies import (
 )
 from study.services import reading, studies
 from study.services.errors import Refused
+from study.services.protocol_body import calibration_rules
 
 from .study_form import EnrolForm, ResearcherForm, StudyForm, next_code
 from .support import page
@@ -97,6 +98,7 @@ def study_page(request: HttpRequest, slug: str) -> HttpResponse:
         {
             "study": study,
             "protocol": protocol,
+            "calibration": str(calibration_rules(protocol.body)),
             "arms": protocol.arms.order_by("pk"),
             "cases": protocol.study_cases.count(),
             "rows": rows,

@@ -15,6 +15,7 @@ from study.models import Case, Membership, ProtocolVersion, Study, User
 from study.planning import shuffled
 from study.queries.studies import STAFF, cases_visible_to, readable_cases, studies_visible_to
 from study.services import studies
+from study.services.protocol_body import CALIBRATION, CALIBRATION_POINTS, DRIFT_KEYS
 
 RESEARCHER: Any = Membership.Role.RESEARCHER
 
@@ -69,6 +70,51 @@ class StudyForm(forms.Form):
         widget=forms.RadioSelect,
         initial="required",
     )
+    max_accuracy_deg = forms.FloatField(
+        label="Calibration: accuracy in degrees",
+        min_value=0.1,
+        max_value=10,
+        initial=CALIBRATION["max_accuracy_deg"],
+        required=False,
+        help_text="The mean error at five validation points may be this large; at 65 cm, 1° is 11 mm on the display.",
+    )
+    max_data_loss = forms.FloatField(
+        label="Calibration: samples lost in percent",
+        min_value=1,
+        max_value=100,
+        initial=100 * CALIBRATION["max_data_loss"],
+        required=False,
+        help_text="So many of the samples may be lost while the points are looked at.",
+    )
+    points = forms.TypedChoiceField(
+        label="Calibration points",
+        coerce=int,
+        choices=[(5, "5, ten seconds"), (9, "9, sixteen seconds; also corrects curved errors")],
+        initial=9,
+        empty_value=CALIBRATION_POINTS[0],
+        required=False,
+    )
+    drift_every_cases = forms.IntegerField(
+        label="Drift check after how many cases",
+        min_value=1,
+        max_value=1000,
+        required=False,
+        help_text="One point is looked at for two seconds before the next case opens. Empty: never.",
+    )
+    drift_every_minutes = forms.IntegerField(
+        label="Drift check after how many minutes",
+        min_value=1,
+        max_value=1000,
+        required=False,
+        help_text="Whichever comes first. Empty: never.",
+    )
+    max_drift_deg = forms.FloatField(
+        label="Drift in degrees",
+        min_value=0.1,
+        max_value=10,
+        required=False,
+        help_text="Beyond it the reader calibrates again. Empty: as large as the accuracy above.",
+    )
     washout_days = forms.IntegerField(
         label="Washout in days",
         min_value=0,
@@ -108,11 +154,14 @@ class StudyForm(forms.Form):
                 findings=data["findings"],
                 model_sha256=data["model"],
                 gaze=data["gaze"],
+                calibration=self._calibration(),
                 washout_days=data["washout_days"],
                 seed=seed,
             )
         else:
-            body = studies.collection_body(findings=data["findings"], gaze=data["gaze"], seed=seed)
+            body = studies.collection_body(
+                findings=data["findings"], gaze=data["gaze"], calibration=self._calibration(), seed=seed
+            )
         study = studies.create_study(
             name=data["name"],
             slug=data["slug"],
@@ -124,6 +173,15 @@ class StudyForm(forms.Form):
         for number, reader in enumerate(data["readers"], start=1):
             studies.enrol(study=study, user=reader, reader_code=f"R{number:02d}", actor=self.user)
         return study
+
+    def _calibration(self) -> dict[str, Any]:
+        """What the protocol says of calibration; a key that was left empty is left out."""
+        data = self.cleaned_data
+        told = {name: data.get(name) for name in ("max_accuracy_deg", "points", "max_drift_deg", *DRIFT_KEYS)}
+        told["max_data_loss"] = data["max_data_loss"] / 100 if data.get("max_data_loss") else None
+        if not any(told[name] for name in DRIFT_KEYS):
+            told["max_drift_deg"] = None
+        return CALIBRATION | {name: value for name, value in told.items() if value is not None}
 
     def _cases(self, seed: int) -> list[Case]:
         cases = cases_visible_to(self.user).filter(pk__in=readable_cases())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from study.services.errors import BadInput
-from study.services.protocol_body import check_body, collection_body, comparison_body
+from study.services.protocol_body import CALIBRATION, calibration_rules, check_body, collection_body, comparison_body
 
 FINDINGS = ["Pneumothorax", "Cardiomegaly"]
 MODEL = "0f" * 32
@@ -15,6 +16,10 @@ MODEL = "0f" * 32
 
 def comparison(**changes: Any) -> dict[str, Any]:
     return comparison_body(findings=FINDINGS, model_sha256=MODEL) | changes
+
+
+def calibrated(**changes: Any) -> dict[str, Any]:
+    return comparison(calibration=CALIBRATION | changes)
 
 
 def collection(**changes: Any) -> dict[str, Any]:
@@ -34,6 +39,22 @@ def test_a_comparison_of_three_arms_in_three_periods_is_accepted() -> None:
     check_body("comparison", comparison(arms=arms("none", "concurrent", "concurrent"), periods=3))
 
 
+def test_a_protocol_may_ask_for_nine_points_and_drift_checks() -> None:
+    body = calibrated(points=9, drift_every_cases=5, drift_every_minutes=30, max_drift_deg=1.0)
+    check_body("comparison", body)
+    rules = calibration_rules(body)
+    assert (rules.points, rules.drift_every_cases, rules.drift_every_minutes, rules.max_drift_deg) == (9, 5, 30, 1.0)
+
+
+def test_a_protocol_that_says_nothing_of_drift_checks_none_and_is_not_changed_by_being_read() -> None:
+    body = {**comparison(), "calibration": {"max_accuracy_deg": 0.8, "max_data_loss": 0.2}}
+    before = json.dumps(body)
+    rules = calibration_rules(body)
+    assert not rules.checks_drift and rules.points == 5 and rules.max_drift_deg == rules.max_accuracy_deg == 0.8
+    assert json.dumps(body) == before
+    assert set(comparison()["calibration"]) == {"max_accuracy_deg", "max_data_loss"}
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "sentence"),
     [
@@ -45,12 +66,30 @@ def test_a_comparison_of_three_arms_in_three_periods_is_accepted() -> None:
         ("comparison", comparison(findings=[["Edema"]]), "['Edema'] is not a finding known here"),
         ("comparison", comparison(findings=["Edema", "Edema"]), "The protocol names a finding twice."),
         ("comparison", comparison(gaze="maybe"), "gaze is 'maybe'; write required, optional or none."),
-        ("comparison", comparison(calibration={}), "calibration needs exactly max_accuracy_deg and max_data_loss."),
+        ("comparison", comparison(calibration={}), "calibration needs max_accuracy_deg and max_data_loss."),
         (
             "comparison",
             comparison(calibration={"max_accuracy_deg": 0, "max_data_loss": 0.2}),
             "max_accuracy_deg is 0; write a number above 0 and at most 10.",
         ),
+        ("comparison", calibrated(colour=1), "calibration has 'colour', which means nothing here; leave it out."),
+        ("comparison", calibrated(points=7), "points is 7; calibrate with 5 or 9."),
+        (
+            "comparison",
+            calibrated(drift_every_cases=0),
+            "drift_every_cases is 0; write a whole number from 1 to 1000.",
+        ),
+        (
+            "comparison",
+            calibrated(drift_every_minutes=1.5),
+            "drift_every_minutes is 1.5; write a whole number from 1 to 1000.",
+        ),
+        (
+            "comparison",
+            calibrated(drift_every_cases=5, max_drift_deg="1"),
+            "max_drift_deg is '1'; write a number above 0 and at most 10.",
+        ),
+        ("comparison", calibrated(max_drift_deg=1.0), "max_drift_deg has no use without drift_every_cases"),
         ("comparison", comparison(washout_days=-1), "washout_days is -1; write a whole number from 0 to 3650."),
         ("comparison", comparison(washout_days=True), "washout_days is True; write a whole number from 0 to 3650."),
         ("comparison", comparison(seed=1.5), "seed is 1.5; write a whole number from 0 to "),

@@ -56,6 +56,24 @@ def test_the_form_makes_a_comparison_with_its_readers(client: Client, coordinato
     assert [(e.reader_code, e.user.username) for e in study.enrolments.all()] == [("R01", "anna"), ("R02", "boris")]
 
 
+def test_the_form_sets_what_the_protocol_asks_of_the_eye_tracker(client: Client) -> None:
+    make_case(source="dicom")
+    client.post(
+        "/studies/new/",
+        form(
+            kind="collection", model="", slug="tracked", gaze="required", max_accuracy_deg="0.8", max_data_loss="25",
+            points="9", drift_every_cases="5", drift_every_minutes="", max_drift_deg="1.2",
+        ),
+    )  # fmt: skip
+    body = Study.objects.get(slug="tracked").protocols.get().body
+    assert body["calibration"] == {
+        "max_accuracy_deg": 0.8, "max_data_loss": 0.25, "points": 9, "drift_every_cases": 5, "max_drift_deg": 1.2,
+    }  # fmt: skip
+    page = client.get("/studies/tracked/").content.decode()
+    assert "accuracy 0.8° or better, at most 25 % lost, 9 points" in page
+    assert "drift at most 1.2°, checked every 5 cases" in page
+
+
 def test_the_form_takes_as_many_cases_of_a_source_as_it_is_told(client: Client) -> None:
     for _ in range(5):
         make_case(source="dicom")

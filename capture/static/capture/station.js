@@ -1,5 +1,5 @@
 /**
- * The station check. The points are places on the DISPLAY (0 to 1); the page finds where they are in its window, tells
+ * The station check, and the drift check between cases (`config.mode`). The points are places on the DISPLAY (0 to 1); the page finds where they are in its window, tells
  * the agent (a simulated eye looks where the agent says), collects what the tracker sees, and lets the server judge.
  */
 
@@ -9,13 +9,20 @@ const SETTLE_MS = 600;
 const COLLECT_S = 0.7;
 /** The target's own radius: a point nearer to the edge than this would be cut off. */
 const MARGIN = 10;
+/** How much longer errors are drawn than they are; the coordinator's page has the same. */
+const ENLARGED = 3;
 
 const $ = (id) => document.getElementById(id);
 const config = JSON.parse($("station-config").textContent);
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 
+const drifting = config.mode === "drift";
+const all = drifting ? [config.point] : [...config.calibration, ...config.validation];
+
 let agent = null;
+/** The server's answer to the last calibration: its bad points can be measured again. */
+let last = null;
 let running = false;
 let stopped = false;
 /** How often the simulated tracker was told which display this is. */
@@ -68,12 +75,12 @@ function checkWindow() {
     check("window", "bad", "the page is magnified by pinch zoom: set it back to 1");
     return;
   }
-  const hidden = [...config.calibration, ...config.validation].filter((point) => !inWindow(place(point))).length;
-  if (hidden === 0) check("window", "ok", "every point lies inside the window");
+  const hidden = all.filter((point) => !inWindow(place(point))).length;
+  if (hidden === 0) check("window", "ok", all.length === 1 ? "the point lies inside the window" : "every point lies inside the window");
   else if (document.fullscreenEnabled) {
-    check("window", "warn", `${hidden} of 10 points lie outside this window; the page goes full screen when you start`);
+    check("window", "warn", `${hidden} of ${all.length} points lie outside this window; the page goes full screen when you start`);
   } else {
-    check("window", "bad", `${hidden} of 10 points lie outside this window: make the browser full screen (F11)`);
+    check("window", "bad", `${hidden} of ${all.length} points lie outside this window: make the browser full screen (F11)`);
   }
 }
 
@@ -147,6 +154,8 @@ function welcome() {
   if (known) checkWindow();
   $("start").disabled = !(found && same);
   $("start").dataset.ready = String(found && same);
+  // So that Space or Enter starts at once.
+  if (!$("start").disabled && document.activeElement === document.body) $("start").focus({ preventScroll: true });
 }
 
 /** A simulated tracker watches whatever display the page is on: tell it, and look again until its stream says so. */
@@ -158,26 +167,37 @@ async function moveSimulator(width, height) {
   await connect();
 }
 
-/** Show each point in turn; answers what was measured at each. */
-async function look(points) {
+/** A moment of this page's clock as LSL seconds, by the exchange with the shortest way there and back. */
+function toLsl(pageMs) {
+  const trip = ([t0, t1, t2, t3]) => t3 - t0 - 1000 * (t2 - t1);
+  const best = agent.exchanges.slice(-60).reduce((a, b) => (a && trip(a) <= trip(b) ? a : b), null);
+  if (!best) throw new Error("The station's clock has not answered yet: start again in a moment.");
+  const [t0, t1, t2, t3] = best;
+  return (t1 + t2) / 2 + (pageMs - (t0 + t3) / 2) / 1000;
+}
+
+/** Show each point in turn; answers what was measured at each. `begin` of `total` points were shown before. */
+async function look(points, begin, total) {
   const target = $("target");
   const out = [];
-  for (const point of points) {
+  for (const [i, point] of points.entries()) {
     const [x, y] = place(point);
     if (!inWindow([x, y])) {
       throw new Error("A point lies outside this window: the window must be full screen. Press Full screen, then start again.");
     }
+    $("stage-progress").value = (begin + i) / total;
     target.style.transform = `translate(${x}px, ${y}px)`;
     target.hidden = false;
     target.classList.remove("taking", "shrink");
     await frame();
+    const shown = toLsl(performance.now());
     target.classList.add("shrink");
     agent.stimulus({ kind: "target", x: point[0], y: point[1] });
     await wait(SETTLE_MS);
     target.classList.add("taking");
     const samples = await agent.collect(COLLECT_S);
-    if (stopped) throw new Error("The calibration was stopped. Start it again when you are ready.");
-    out.push({ x: point[0], y: point[1], ...pick(samples) });
+    if (stopped) throw new Error("It was stopped before it was complete. Start again when you are ready.");
+    out.push({ x: point[0], y: point[1], shown, ...pick(samples) });
   }
   target.hidden = true;
   return out;
@@ -193,23 +213,20 @@ async function say(sentence, ms) {
   $("stage-text").textContent = "";
 }
 
-async function start() {
+async function start(repeat) {
   if (running || !agent) return;
   running = true;
   stopped = false;
   $("stage").hidden = false;
+  $("stage-progress").value = 0;
   try {
-    if (!document.fullscreenElement && document.fullscreenEnabled) {
+    const needed = !drifting || !inWindow(place(config.point));
+    if (needed && !document.fullscreenElement && document.fullscreenEnabled) {
       await $("stage").requestFullscreen().catch(() => {});
       await wait(250);
     }
-    await say("Look at the middle of each point.", 1200);
-    const calibration = await look(config.calibration);
-    await say("Five more points to check it.", 1000);
-    const validation = await look(config.validation);
-    agent.stimulus({ kind: "blank" });
-    $("stage-text").textContent = "Measuring…";
-    await judge({ display: agent.welcome.display, tracker: agent.welcome.tracker, calibration, validation });
+    if (drifting) await checkDrift();
+    else await calibrate(repeat);
   } catch (error) {
     agent?.stimulus({ kind: "blank" });
     show({ passed: false, sentence: error.message, points: [] });
@@ -219,11 +236,32 @@ async function start() {
     $("stage").hidden = true;
     running = false;
     if (document.fullscreenElement) await document.exitFullscreen().catch(() => {});
+    // A button inside a page that was covered takes the focus only now.
+    focusResult();
   }
 }
 
-async function judge(measured) {
-  show(await post(config.post, { enrolment: config.enrolment, ...measured }));
+async function calibrate(repeat) {
+  const points = repeat ? repeat.bad : { calibration: config.calibration, validation: config.validation };
+  const total = points.calibration.length + points.validation.length;
+  await say(total === 1 ? "Look at the middle of the point." : "Look at the middle of each point.", 1200);
+  const calibration = await look(points.calibration, 0, total);
+  if (calibration.length && points.validation.length) await say("Now the points that check it.", 1000);
+  const validation = await look(points.validation, calibration.length, total);
+  agent.stimulus({ kind: "blank" });
+  $("stage-text").textContent = "Measuring…";
+  const { display, tracker } = agent.welcome;
+  const repeats = repeat ? repeat.id : null;
+  last = await post(config.post, { enrolment: config.enrolment, display, tracker, calibration, validation, repeats });
+  show(last);
+}
+
+async function checkDrift() {
+  const [point] = await look([config.point], 0, 1);
+  agent.stimulus({ kind: "blank" });
+  const result = await post(config.post, { enrolment: config.enrolment, display: agent.welcome.display, point });
+  show({ ...result, points: [] });
+  if (result.passed) $("continue-form").requestSubmit();
 }
 
 const degrees = (value) => (value == null ? "–" : `${value.toFixed(2)}°`);
@@ -236,33 +274,55 @@ function show(result) {
   $("sentence").textContent = result.sentence;
   $("sentence").className = result.passed ? "note ok" : "note bad";
   $("continue").hidden = !result.passed;
-  $("points").hidden = $("map").hidden = !measured;
-  if (measured) {
-    $("points").tBodies[0].replaceChildren(...result.points.map((point, i) => row(
-      `${i + 1}`, point.accuracy_deg, point.rms_s2s_deg, point.data_loss, result,
-    )));
-    $("points").tFoot.replaceChildren(row("All", result.accuracyDeg, result.precisionRmsDeg, result.dataLoss, result));
-    $("map").replaceChildren(map(result));
+  $("again").hidden = false;
+  $("again").classList.toggle("primary", !result.passed);
+  if (!drifting) {
+    offerRepeat(result);
+    $("points").hidden = $("map").hidden = !measured;
+    if (measured) {
+      $("points").tBodies[0].replaceChildren(...result.points.map((point, i) => row(
+        `${i + 1}`, point.accuracy_deg, point.rms_s2s_deg, point.sd_deg, point.data_loss, result,
+      )));
+      const mean = row("All", result.accuracyDeg, result.precisionRmsDeg, result.precisionSdDeg, result.dataLoss, result);
+      $("points").tFoot.replaceChildren(mean);
+      $("drawing").replaceChildren(map(result));
+    }
   }
   $("result").scrollIntoView({ block: "nearest" });
-  (result.passed ? $("continue") : $("again")).focus({ preventScroll: true });
 }
 
-function row(name, accuracy, rms, loss, limits) {
+/** A few bad points can be measured again alone; where most are bad, only another calibration helps. */
+function offerRepeat(result) {
+  const bad = result.bad ? result.bad.calibration.length + result.bad.validation.length : 0;
+  const worth = bad > 0 && bad <= all.length / 2;
+  $("repeat").hidden = !worth;
+  $("repeat").textContent = bad === 1 ? "Measure the bad point again" : `Measure the ${bad} bad points again`;
+  $("repeat").classList.toggle("primary", worth && !result.passed);
+  if (worth) $("again").classList.remove("primary");
+}
+
+function focusResult() {
+  if ($("result").hidden) return;
+  const wanted = ["continue", "repeat", "again"].map($).find((button) => button && !button.hidden);
+  wanted?.focus({ preventScroll: true });
+}
+
+function row(name, accuracy, rms, sd, loss, limits) {
   const line = document.createElement("tr");
   const head = document.createElement("th");
   head.scope = "row";
   head.textContent = name;
   line.append(head);
   const cells = [
-    [degrees(accuracy), accuracy == null || accuracy > limits.maxAccuracyDeg],
-    [degrees(rms), false],
-    [percent(loss), loss > limits.maxDataLoss],
+    [accuracy == null ? "no gaze" : degrees(accuracy), accuracy == null || accuracy > limits.maxAccuracyDeg, "too far"],
+    [degrees(rms), false, ""],
+    [degrees(sd), false, ""],
+    [percent(loss), loss > limits.maxDataLoss, "too much"],
   ];
-  for (const [text, over] of cells) {
+  for (const [text, over, word] of cells) {
     const cell = document.createElement("td");
     cell.className = over ? "number over" : "number";
-    cell.textContent = text;
+    cell.textContent = over && accuracy != null ? `${text}, ${word}` : text;
     line.append(cell);
   }
   return line;
@@ -275,28 +335,38 @@ function svg(name, attributes, text) {
   return node;
 }
 
-/** The display in small: each target, and where gaze was measured. */
-function map({ points, display, maxAccuracyDeg }) {
-  const width = 640;
-  const height = (width * display.height_mm) / display.width_mm;
-  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height.toFixed(1)}`, role: "img", "aria-label": "Each validation point and where gaze was measured" });
+/** The display in millimetres: each target, the threshold around it, its error and the spread, as the server draws it. */
+function map({ points, display, maxAccuracyDeg, maxDataLoss }) {
+  const { width_mm: width, height_mm: height, distance_mm: distance } = display;
+  const cross = width / 80;
+  const limit = ENLARGED * distance * Math.tan((maxAccuracyDeg * Math.PI) / 180);
+  const drawing = svg("svg", { class: "calibration-map", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Each validation point and where gaze was measured" });
   points.forEach((point, i) => {
     const [x, y] = [point.x * width, point.y * height];
-    const group = svg("g", { class: point.accuracy_deg == null || point.accuracy_deg > maxAccuracyDeg ? "over" : "" });
-    group.append(svg("circle", { class: "target-ring", cx: x, cy: y, r: 12 }));
-    if (point.gaze_x != null) {
-      const [gx, gy] = [point.gaze_x * width, point.gaze_y * height];
-      group.append(svg("line", { class: "error-line", x1: x, y1: y, x2: gx, y2: gy }));
-      group.append(svg("circle", { class: "gaze-dot", cx: gx, cy: gy, r: 4 }));
+    const none = point.accuracy_deg == null;
+    const bad = none ? "no gaze" : point.accuracy_deg > maxAccuracyDeg ? "too far" : point.data_loss > maxDataLoss ? "too much lost" : "";
+    const group = svg("g", { class: bad ? "bad" : "" });
+    group.append(svg("circle", { class: "limit", cx: x, cy: y, r: limit }));
+    group.append(svg("path", { class: "target-cross", d: `M${x - cross} ${y}H${x + cross}M${x} ${y - cross}V${y + cross}` }));
+    if (!none) {
+      const [gx, gy] = [x + ENLARGED * (point.gaze_x * width - x), y + ENLARGED * (point.gaze_y * height - y)];
+      group.append(svg("line", { class: "error", x1: x, y1: y, x2: gx, y2: gy }));
+      if (point.ellipse_mm) {
+        const [rx, ry, angle] = point.ellipse_mm;
+        group.append(svg("ellipse", { class: "precision", rx: ENLARGED * rx, ry: ENLARGED * ry, transform: `translate(${gx} ${gy}) rotate(${angle})` }));
+      }
+      group.append(svg("circle", { class: "gaze", cx: gx, cy: gy, r: cross }));
     }
-    group.append(svg("text", { x: x + 20, y: y + 7 }, `${i + 1}: ${degrees(point.accuracy_deg)}`));
+    const label = `${i + 1}: ${none ? "" : degrees(point.accuracy_deg)}${bad ? `${none ? "" : ", "}${bad}` : ""}`;
+    group.append(svg("text", { x, y: y + limit + width / 24, "font-size": width / 24, "text-anchor": "middle" }, label));
     drawing.append(group);
   });
   return drawing;
 }
 
-$("start").addEventListener("click", start);
-$("again").addEventListener("click", start);
+$("start").addEventListener("click", () => start());
+$("again").addEventListener("click", () => start());
+$("repeat")?.addEventListener("click", () => start(last));
 $("reconnect").addEventListener("click", () => {
   agent?.close();
   void connect();

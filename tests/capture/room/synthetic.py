@@ -157,7 +157,7 @@ def calibration_points(
         truth = np.array([x + shift, y]) + noise
         left, right = (calibration.apply(DISTORTION[eye], truth).tolist() for eye in ("left", "right"))
         out.append(
-            {"x": x, "y": y, "t": (np.arange(80) / 120).tolist(), "left": left, "right": right,
+            {"x": x, "y": y, "shown": 99.4, "t": (100 + np.arange(80) / 120).tolist(), "left": left, "right": right,
              "valid_left": [True] * 80, "valid_right": [True] * 80}
         )  # fmt: skip
     return out
@@ -169,7 +169,7 @@ def measured(seed: int = 0, **changes: Any) -> dict[str, Any]:
     return {
         "display": DISPLAY.to_dict(),
         "tracker": {"found": True, "name": "synthetic"},
-        "calibration": calibration_points(calibration.CALIBRATION_POINTS, rng),
+        "calibration": calibration_points(calibration.FIVE_POINTS, rng),
         "validation": calibration_points(calibration.VALIDATION_POINTS, rng, shift=shift),
         **changes,
     }

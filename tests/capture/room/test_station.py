@@ -75,14 +75,13 @@ def test_a_reader_who_looks_beside_the_points_fails_with_a_sentence(required: En
     answer = post(required.user, {"enrolment": required.pk, **measured(shift=0.06)})
     assert answer.status_code == 200
     assert answer.json()["passed"] is False
-    assert "this study asks for 1.50° or better" in answer.json()["sentence"]
+    assert "1.50° or better is asked for" in answer.json()["sentence"]
     assert Calibration.objects.get().passed is False
 
 
 def test_the_thresholds_are_those_of_the_protocol(required: Enrolment) -> None:
     protocol = required.study.protocols.get()
     body = {**protocol.body, "calibration": {"max_accuracy_deg": 0.01, "max_data_loss": 0.2}}
-    assert queries.thresholds(body) == (0.01, 0.2)
     passed(required.user)
     here = recordings.this_station()
     assert queries.is_calibrated(required.user, protocol.body, here)
@@ -95,7 +94,7 @@ def test_the_thresholds_are_those_of_the_protocol(required: Enrolment) -> None:
         ({"display": None}, "display is not described"),
         ({"display": {"width_px": 0}}, "display geometry lacks height_px"),
         ({"tracker": ["Tobii"]}, "tracker is not described"),
-        ({"calibration": []}, "at least four and five"),
+        ({"calibration": []}, "lacks the target at (0.5, 0.5)"),
         ({"validation": "no"}, "list of at most"),
         ({"validation": [{"x": 1}]}, "A point needs"),
     ],
@@ -110,7 +109,9 @@ def test_what_is_no_measurement_is_refused_and_nothing_stored(required: Enrolmen
 
 def test_somebody_elses_enrolment_is_refused(required: Enrolment) -> None:
     answer = post(make_user(), {"enrolment": required.pk, **measured()})
-    assert answer.status_code == 400
+    assert answer.status_code == 403
+    assert "not a reader under this enrolment" in answer.json()["error"]
+    assert not Calibration.objects.exists()
 
 
 def test_nobody_calibrates_signed_out() -> None:
