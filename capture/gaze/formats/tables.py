@@ -109,7 +109,8 @@ class Table:
 
 def to_numbers(cells: Sequence[str], column: str, name: str, lines: Sequence[int]) -> Floats:
     try:
-        return np.array([cell or "nan" for cell in cells], dtype=np.float64)
+        # Python's own float reads texts faster than numpy does.
+        return np.fromiter((float(cell or "nan") for cell in cells), dtype=np.float64, count=len(cells))
     except ValueError:
         pass
     out = np.empty(len(cells))
