@@ -186,9 +186,13 @@ def multimatch(
     """
     index = _checked(paths, pairs)
     diagonal = float(np.hypot(*_checked_size(size)))
-    vectors, offsets = _vectors(
-        paths.x, paths.y, paths.duration, paths.offsets, amplitude_px, np.radians(direction_deg), duration_s
-    )
+    vectors, offsets = _vectors(paths)
+    if len(vectors) and duration_s > 0 and (amplitude_px > 0 or direction_deg > 0):
+        last = np.where(paths.lengths() > 0, paths.duration[np.maximum(paths.offsets[1:], 1) - 1], 0.0)
+        left = _simplify(vectors, offsets, last, amplitude_px, float(np.radians(direction_deg)), duration_s)
+        count = np.diff(offsets)
+        place = np.arange(len(vectors)) - np.repeat(offsets[:-1], count)
+        vectors, offsets = vectors[place < np.repeat(left, count)], np.r_[0, np.cumsum(left)]
     polar = np.stack([np.hypot(vectors[:, 2], vectors[:, 3]), np.arctan2(vectors[:, 3], vectors[:, 2])], axis=1)
     enough = (paths.lengths() >= 3)[index].all(axis=1)
     out = np.full((len(index), len(DIMENSIONS)), np.nan)
@@ -198,72 +202,67 @@ def multimatch(
     return out
 
 
-@_compiled
-def _vectors(
-    x: Floats, y: Floats, duration: Floats, offsets: Ints, amplitude: float, angle: float, brief: float
-) -> tuple[Floats, Ints]:
-    """The saccades of every path, simplified: rows (start x, start y, dx, dy, duration before), and their offsets."""
-    paths = len(offsets) - 1
-    out = np.empty((len(x), 5))
-    ends = np.zeros(paths + 1, np.int64)
-    total = 0
-    for p in range(paths):
-        first, n = offsets[p], offsets[p + 1] - offsets[p] - 1
-        rows = out[total : total + max(n, 0)]
-        for i in range(n):
-            k = first + i
-            rows[i, 0], rows[i, 1] = x[k], y[k]
-            rows[i, 2], rows[i, 3] = x[k + 1] - x[k], y[k + 1] - y[k]
-            rows[i, 4] = duration[k]
-        if n > 0 and brief > 0 and (amplitude > 0 or angle > 0):
-            n = _simplified(rows, n, duration[first + n], amplitude, angle, brief)
-        total += max(n, 0)
-        ends[p + 1] = total
-    return out[:total], ends
+def _vectors(paths: Paths) -> tuple[Floats, Ints]:
+    """The saccades of every path: rows (start x, start y, dx, dy, duration before), and their offsets."""
+    rows = np.column_stack([paths.x, paths.y, np.zeros_like(paths.x), np.zeros_like(paths.x), paths.duration])
+    rows[:-1, 2:4] = np.diff(rows[:, :2], axis=0)
+    last = np.zeros(len(rows), dtype=bool)
+    last[paths.offsets[1:][paths.lengths() > 0] - 1] = True
+    return rows[~last], np.r_[0, np.cumsum(np.maximum(paths.lengths() - 1, 0))]
 
 
 @_compiled
-def _simplified(rows: Floats, n: int, last: float, amplitude: float, angle: float, brief: float) -> int:
-    """Join saccades in place until nothing changes; how many are left. `last` is the duration of the last fixation."""
-    while True:
-        before = n
-        kept = 0
-        i = 0
-        while i < n:  # by direction
-            joined = False
-            if i + 1 < n and rows[i + 1, 4] < brief:
-                a = np.hypot(rows[i, 2], rows[i, 3])
-                b = np.hypot(rows[i + 1, 2], rows[i + 1, 3])
-                if a > 0 and b > 0:
-                    cosine = (rows[i, 2] * rows[i + 1, 2] + rows[i, 3] * rows[i + 1, 3]) / (a * b)
-                    joined = np.arccos(min(1.0, max(-1.0, cosine))) < angle
-            rows[kept] = rows[i]
-            if joined:
-                rows[kept, 2] += rows[i + 1, 2]
-                rows[kept, 3] += rows[i + 1, 3]
-                i += 1
-            kept += 1
-            i += 1
-        n = kept
-        kept = 0
-        i = 0
-        while i < n:  # by amplitude
-            after = rows[i + 1, 4] if i + 1 < n else last
-            short = np.hypot(rows[i, 2], rows[i, 3]) < amplitude and (rows[i, 4] < brief or after < brief)
-            if short and i + 1 == n and kept > 0:
-                rows[kept - 1, 2] += rows[i, 2]
-                rows[kept - 1, 3] += rows[i, 3]
-            else:
-                rows[kept] = rows[i]
-                if short and i + 1 < n:
-                    rows[kept, 2] += rows[i + 1, 2]
-                    rows[kept, 3] += rows[i + 1, 3]
-                    i += 1
+def _simplify(rows: Floats, offsets: Ints, last: Floats, amplitude: float, angle: float, brief: float) -> Ints:
+    """Join saccades in place until nothing changes; how many are left of each path, at its place, [paths].
+
+    `last` is the duration of each path's last fixation.
+    """
+    left = np.zeros(len(offsets) - 1, np.int64)
+    for p in range(len(left)):
+        first, n = offsets[p], offsets[p + 1] - offsets[p]
+        before = -1
+        while n != before:
+            before = n
+            kept = i = first
+            end = first + n
+            while i < end:  # by direction
+                joined = False
+                if i + 1 < end and rows[i + 1, 4] < brief:
+                    a = np.sqrt(rows[i, 2] ** 2 + rows[i, 3] ** 2)
+                    b = np.sqrt(rows[i + 1, 2] ** 2 + rows[i + 1, 3] ** 2)
+                    if a > 0 and b > 0:
+                        cosine = (rows[i, 2] * rows[i + 1, 2] + rows[i, 3] * rows[i + 1, 3]) / (a * b)
+                        joined = np.arccos(min(1.0, max(-1.0, cosine))) < angle
+                i = _keep(rows, kept, i, joined)
                 kept += 1
-            i += 1
-        n = kept
-        if n == before:
-            return n
+            end = kept
+            kept = i = first
+            while i < end:  # by amplitude
+                after = rows[i + 1, 4] if i + 1 < end else last[p]
+                short = np.sqrt(rows[i, 2] ** 2 + rows[i, 3] ** 2) < amplitude
+                short = short and (rows[i, 4] < brief or after < brief)
+                if short and i + 1 == end and kept > first:
+                    rows[kept - 1, 2] += rows[i, 2]
+                    rows[kept - 1, 3] += rows[i, 3]
+                    i += 1
+                else:
+                    i = _keep(rows, kept, i, short and i + 1 < end)
+                    kept += 1
+            n = kept - first
+        left[p] = n
+    return left
+
+
+@_compiled
+def _keep(rows: Floats, at: int, i: int, joined: bool) -> int:
+    """Write saccade i, joined with the next one or not, to its new place; the number of the one that follows."""
+    for k in range(5):
+        rows[at, k] = rows[i, k]
+    if not joined:
+        return i + 1
+    rows[at, 2] += rows[i + 1, 2]
+    rows[at, 3] += rows[i + 1, 3]
+    return i + 2
 
 
 @_compiled

@@ -84,6 +84,8 @@ def test_a_path_is_all_like_itself() -> None:
 def test_a_path_of_two_fixations_is_not_compared() -> None:
     paths = Paths.of([fixations((1, 1), (9, 9)), fixations((1, 1), (9, 9), (20, 3)), []])
     assert np.isnan(multimatch(paths, size=SIZE)).all()
+    assert np.isnan(multimatch(paths, size=SIZE, amplitude_px=5, duration_s=1)).all()
+    assert np.isnan(multimatch(Paths.of([[], []]), size=SIZE, amplitude_px=5, duration_s=1)).all()
 
 
 def test_short_saccades_between_brief_fixations_are_joined_to_the_end_of_the_path() -> None:
