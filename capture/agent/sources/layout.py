@@ -72,6 +72,11 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 )
 _MEASURES = {kind: measure for kind, measure, _, _ in _KINDS}
 _COMMON = {"FrameNumber", "DeviceTimeStamp"}
+#: Places of one eye's ScreenX, ScreenY and ScreenValid.
+_EYE_PLACES = tuple(
+    tuple(GAZE_CHANNELS.index(channel_label(eye, kind)) for kind in ("ScreenX", "ScreenY", "ScreenValid"))
+    for eye in EYES
+)
 #: Frames of reference in which a position on the display, or of the eye before it, is given.
 _DISPLAY_FRAMES = {"", "display", "screen", "surface", "monitor", "user", "tracker", "usercoordinatesystem"}
 
@@ -140,6 +145,13 @@ class ChannelMap:
         out = np.full((len(t), 1 + len(GAZE_CHANNELS)), np.nan)
         out[:, 0] = t
         out[:, 1 + self.target] = samples[:, self.source] * self.scale
+        sent = dict(zip(self.target.tolist(), self.source.tolist(), strict=True))
+        for x, y, valid in _EYE_PLACES:
+            # Without a word for it, "no eye was seen" is exactly zero or minus one in both: kept so, and said to be so.
+            if valid not in sent and x in sent and y in sent:
+                pair = samples[:, [sent[x], sent[y]]]
+                nobody = (pair == 0).all(axis=1) | (pair == -1).all(axis=1)
+                out[nobody, 1 + valid] = 0.0
         return out
 
     def beside(self, t: Array, samples: NDArray[Any]) -> Array | None:

@@ -79,6 +79,17 @@ def test_a_unit_that_tells_nothing_waits_until_somebody_looks_at_the_screen() ->
         channels.settle(*looked(np.full((ENOUGH, 2), 300.0)))
 
 
+def test_zeros_or_minus_ones_of_a_stream_without_validity_are_no_gaze_at_the_corner() -> None:
+    plain = [("x", "ScreenX", "pixels", "left"), ("y", "ScreenY", "pixels", "left")]
+    sent = np.array([[0.0, 0.0], [-1.0, -1.0], [0.0, 250.0], [500.0, 250.0]])
+    t = np.arange(4.0)
+    x, y, valid = map_channels(plain, display=DISPLAY).standard(t, sent)[:, 1:4].T
+    assert x.tolist() == [0, -0.001, 0, 0.5] and y.tolist() == [0, -0.002, 0.5, 0.5]
+    assert np.array_equal(valid, [0, 0, np.nan, np.nan], equal_nan=True)
+    told = map_channels([*plain, ("v", "ScreenValid", "bool", "left")], display=DISPLAY)
+    assert (told.standard(t, np.column_stack([sent, np.ones(4)]))[:, 3] == 1).all()  # what a stream says itself
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(["normalized", "pixels", "px", "screencoords", "", "mm", "furlongs"]),
