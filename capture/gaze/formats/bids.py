@@ -188,6 +188,7 @@ def _events_of(beh: Path, stem: str, reading: Reading) -> None:
     _json(
         path.with_name(path.name + ".json"),
         {
+            "TaskName": reading.study or "reading",
             "Columns": list(EVENTS),
             "Description": "Fixations (I-VT), viewport states and sentences; message is JSON",
             "OnsetSource": "timestamp",

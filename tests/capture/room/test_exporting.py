@@ -67,7 +67,7 @@ def processed(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> Recordin
 
 @pytest.fixture
 def scene() -> Scene:
-    return Scene.zoom_and_pan(looks=9)
+    return Scene.zoom_and_pan(looks=5)
 
 
 @pytest.fixture

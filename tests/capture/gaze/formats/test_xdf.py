@@ -129,7 +129,7 @@ def good_part(data: bytes, whole: Stream) -> int:
     return n
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(share=st.floats(0, 1))
 def test_a_file_cut_anywhere_is_read_up_to_its_last_whole_chunk(share: float) -> None:
     whole = gaze(900, 3)
@@ -173,7 +173,7 @@ def test_pyxdf_itself_opens_a_cut_file_wherever_it_can() -> None:
             load(data[:cut])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(at=st.floats(0, 1), junk=st.binary(min_size=1, max_size=40))
 def test_damage_anywhere_costs_its_own_chunks_only(at: float, junk: bytes) -> None:
     whole = gaze(900, 3)
@@ -188,7 +188,7 @@ def test_damage_anywhere_costs_its_own_chunks_only(at: float, junk: bytes) -> No
     assert (~known).sum() <= len(junk)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused_in_a_sentence(data: bytes) -> None:
     for start in (b"", b"XDF:", b"XDF:" + xdf._chunk(2, xdf._xml(xdf._header(gaze(0))), 1)):
