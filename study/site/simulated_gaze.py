@@ -21,7 +21,6 @@ from websockets.typing import Origin
 
 from capture.agent.pairing import Pairing
 from capture.frames import CLOCK, GAZE, GAZE_CHANNELS, Frame, channel_label, encode
-from capture.gaze.calibration import FIVE_POINTS, VALIDATION_POINTS
 from capture.gaze.simulate.reader import Scanpath, inspect
 from capture.gaze.simulate.samples import Geometry, Samples, render
 from gazex.phantoms.anatomy import REGION_BOXES
