@@ -92,16 +92,20 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="busy workers beside the painting")
     parser.add_argument("--sessions", type=int, default=3)
     options = parser.parse_args()
+    if options.seconds < 5 or options.sessions < 1 or options.workers < 0:
+        parser.error("--seconds is 5 or more, --sessions 1 or more, --workers 0 or more.")
     if not sys.platform.startswith("linux"):
         raise SystemExit("The reference needs Linux, where Chromium and LSL read the same clock.")
     django.setup()
     from playwright.sync_api import sync_playwright
 
     from capture.gaze import clocks
-    from tests.browser import launch
+    from tests.browser import chromium_path, launch
     from tests.study.clock_load import measure
     from tests.study.viewer_harness import Site
 
+    if chromium_path() is None:
+        raise SystemExit("No Chromium found: install it (apt install chromium) or set CHROMIUM to its path.")
     apart = same_clock()
     site = Site()
     errors, inside, bounds = [], [], []
