@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .display import Display
+from .events.compiled import Loop
 
 Floats = NDArray[np.float64]
 
@@ -312,6 +313,9 @@ def to_image(t_lsl: ArrayLike, screen_px_xy: ArrayLike, states: ViewportStates) 
     state = states._lookup(t, np.where(states.shown, np.arange(len(states)), -1))
     image, inside, ppd = np.empty((n, 2)), np.empty(n, dtype=bool), np.empty((2, n))
     table = _Table(states)
+    if len(states) and _map_each.pays(n):
+        _map_each.compiled(state, xy, *table.rows(), image, inside, ppd)
+        return Mapped(image, inside, ppd[0], ppd[1], state)
     for start in range(0, n, _CHUNK):
         part = slice(start, min(start + _CHUNK, n))
         table.map(state[part], xy[part, 0], xy[part, 1], image[part], inside[part], ppd[:, part])
@@ -338,6 +342,13 @@ class _Table:
             (_with_none(wx), _with_none(wy), _with_none(self._distance2 * (wx * wx + wy * wy))) for wx, wy in pixels
         ]
 
+    def rows(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """The same for `_map_each`: inverse [M, 6], edges [M, 4], pixels [M, 6], and what all states share [8]."""
+        pixels = [column for axis in self._pixels for column in axis]
+        inverse, edges, along = (np.stack(c, axis=1)[1:] for c in (self._inverse, self._edges, pixels))
+        shared = [*self._mm, *self._centre, self._distance2, self._last_x, self._last_y, _DEGREE]
+        return inverse, edges, along, np.array(shared, dtype=np.float64)
+
     def map(
         self, state: NDArray[np.int64], u: Floats, v: Floats, image: Floats, inside: NDArray[np.bool_], ppd: Floats
     ) -> None:
@@ -363,6 +374,42 @@ class _Table:
             turn *= turn
             turn += flat.take(row, mode="clip")
             np.divide(length2, np.sqrt(turn, out=turn), out=out)
+
+
+@Loop
+def _map_each(
+    state: NDArray[np.int64],
+    xy: Floats,
+    inverse: Floats,
+    edges: Floats,
+    pixels: Floats,
+    shared: Floats,
+    image: Floats,
+    inside: NDArray[np.bool_],
+    ppd: Floats,
+) -> None:
+    """`_Table.map` sample by sample, for long recordings; to the last bit the same."""
+    mm_x, mm_y, centre_x, centre_y, distance2, last_x, last_y, degree = shared
+    for i in range(len(state)):
+        s = state[i]
+        if s < 0:
+            image[i, 0] = image[i, 1] = ppd[0, i] = ppd[1, i] = np.nan
+            inside[i] = False
+            continue
+        u, v = xy[i, 0], xy[i, 1]
+        x = inverse[s, 0] * u + inverse[s, 2] * v + inverse[s, 4]
+        y = inverse[s, 1] * u + inverse[s, 3] * v + inverse[s, 5]
+        image[i, 0], image[i, 1] = x, y
+        on_image = x >= -0.5 and x <= last_x and y >= -0.5 and y <= last_y
+        inside[i] = on_image and u >= edges[s, 0] and v >= edges[s, 1] and u <= edges[s, 2] and v <= edges[s, 3]
+        across, down = u * mm_x - centre_x, v * mm_y - centre_y
+        if not np.isfinite(across + down):
+            across = down = 0.0
+        length2 = (across * across + down * down + distance2) * degree
+        turn = across * pixels[s, 1] - down * pixels[s, 0]
+        ppd[0, i] = length2 / np.sqrt(turn * turn + pixels[s, 2])
+        turn = across * pixels[s, 4] - down * pixels[s, 3]
+        ppd[1, i] = length2 / np.sqrt(turn * turn + pixels[s, 5])
 
 
 def _sum(first: Floats, *others: Any) -> Floats:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from capture.gaze import mapping
 from capture.gaze.display import Display
 from capture.gaze.mapping import ViewportStates, screen_matrix, to_image
 
@@ -227,6 +228,26 @@ def test_the_mapping_is_the_plain_formula_for_every_sample(data: st.DataObject, 
         np.testing.assert_allclose(mapped.image_xy[i], [x, y], rtol=1e-12, atol=1e-9)
         np.testing.assert_allclose([mapped.ppd_x[i], mapped.ppd_y[i]], [ppd_x, ppd_y], rtol=1e-12)
         assert (mapped.inside[i], mapped.state[i]) == (inside, index)
+
+
+def test_compiled_or_not_the_mapping_is_the_same_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(11)
+    views = [
+        record(
+            [s * np.cos(w), s * np.sin(w), -s * np.sin(w), 1.3 * s * np.cos(w), *rng.uniform(-300, 300, 2)], dpr=1.25
+        )
+        for s, w in zip(rng.uniform(0.1, 5, 30), rng.choice([0, np.pi / 2, 0.3], 30), strict=True)
+    ]
+    views[7]["visible"] = False
+    s = states(*views, t=np.sort(rng.uniform(0, 10, 30)).tolist())
+    t, screen = np.sort(rng.uniform(-1, 11, 3000)), rng.uniform(-100, 1500, (3000, 2))
+    screen[rng.random(3000) < 0.1] = np.nan
+    found = []
+    for compiled in (False, True):
+        monkeypatch.setattr(mapping._map_each, "pays", lambda samples, answer=compiled: answer)
+        found.append(to_image(t, screen, s))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_recording_longer_than_what_is_mapped_at_a_time_has_no_seams() -> None:
