@@ -82,13 +82,9 @@ class Display:
 
     def to_degrees(self, screen_px: ArrayLike) -> Floats:
         """Screen pixels [..., 2] as degrees from the display's centre [..., 2] (x to the right, y down)."""
-        px = np.asarray(screen_px, dtype=np.float64)
-        degrees = np.empty(px.shape)
-        # One axis at a time: numpy's loops are long then, not two elements each.
-        for axis, size in enumerate((self.width_px, self.height_px)):
-            mm = (px[..., axis] - size / 2) * self.mm_per_px[axis]
-            degrees[..., axis] = np.degrees(np.arctan(mm / self.distance_mm))
-        return degrees
+        tangent = np.asarray(screen_px, dtype=np.float64) - (self.width_px / 2, self.height_px / 2)
+        tangent *= np.divide(self.mm_per_px, self.distance_mm)
+        return np.degrees(np.arctan(tangent))
 
     def angle_between(self, a_px: ArrayLike, b_px: ArrayLike) -> Floats:
         """Visual angle in degrees between screen points [..., 2] and [..., 2], as seen from the eye."""

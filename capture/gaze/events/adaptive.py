@@ -5,9 +5,9 @@ After Nyström & Holmqvist, "An adaptive algorithm for fixation, saccade, and gl
 iterated until it stands; a saccade may be followed by a glissade, here called post-saccadic oscillation (PSO) as in
 Andersson, Larsson, Holmqvist, Stridh & Nyström (Behav Res Methods 2017). What differs, and why:
 
-- Noise is measured by median and median absolute deviation, not by mean and standard deviation. Drift, PSOs and the feet
-  of saccades are all below the threshold and raise a standard deviation; on recordings with many saccades the original
-  iteration can run away from them altogether.
+- Noise is measured by median and quartiles, not by mean and standard deviation. Drift, PSOs and the feet of saccades
+  are all below the threshold and raise a standard deviation; where saccades are many, the original iteration can run
+  away from the noise altogether.
 - Velocity comes from a window of 12 ms, not 20 ms: at 20 ms the edge of a saccade and the first lobe of a PSO, 10 ms
   long, are one.
 - A saccade ends where the velocity has fallen below the threshold and reaches its first minimum, or where the eye turns
@@ -29,6 +29,9 @@ from .velocity import holes, sample_step, slopes, speed
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+#: Distance of the quartiles of a normal distribution, in standard deviations.
+_QUARTILES = 1.349
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -39,7 +42,7 @@ class Settings:
     window_s
         Width of the velocity window.
     peak, edge, ringing, still
-        How many deviations above the median speed lie: the peak of a saccade, its onset, the movement of a PSO, its end.
+        How many deviations above the median speed lie: a saccade's peak, its onset, a PSO's movement, its end.
     floor_deg_s
         The peak threshold is never lower. Other thresholds keep their relation to it, so that a recording without noise
         (a filtered or a simulated one) does not find a saccade in every tremor.
@@ -78,20 +81,19 @@ def thresholds(pace: ArrayLike, settings: Settings | None = None) -> Thresholds:
     """The thresholds that follow from the speeds of a recording, °/s [N] (NaN where there is none)."""
     s = settings or Settings()
     v = np.asarray(pace, dtype=np.float64)
-    v = v[np.isfinite(v)]
+    v = np.sort(v[np.isfinite(v)])
     peak, middle, spread = s.start_deg_s, 0.0, 0.0
     for _ in range(50):
-        slow = v[v < peak]
-        if not len(slow):
+        slow = int(np.searchsorted(v, peak))
+        if not slow:
             break
-        middle = float(np.median(slow))
-        spread = 1.4826 * float(np.median(np.abs(slow - middle)))
+        low, middle, high = (float(v[int(share * (slow - 1))]) for share in (0.25, 0.5, 0.75))
+        spread = (high - low) / _QUARTILES
         before, peak = peak, middle + s.peak * spread
-        if abs(peak - before) < 1.0:
+        if peak == before:
             break
     if middle + s.peak * spread < s.floor_deg_s:
-        scale = s.floor_deg_s / s.peak
-        middle, spread = 0.0, scale
+        middle, spread = 0.0, s.floor_deg_s / s.peak
     return Thresholds(*(middle + k * spread for k in (s.peak, s.edge, s.ringing, s.still)))
 
 
@@ -111,7 +113,7 @@ def classify(
     t
         Seconds, ascending, [N].
     degrees
-        Gaze in degrees of visual angle, [N, 2]; NaN where there is none (blinks are best removed before: `blinks.find`).
+        Gaze in degrees of visual angle, [N, 2]; NaN where there is none (blinks removed before: `blinks.find`).
     settings
         The defaults if omitted.
     slope, limits, step

@@ -8,10 +8,12 @@ of a blink the gaze seems to jump. Those samples are part of the blink (as in Ny
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .compiled import Loop, frozen
 from .table import runs
 from .velocity import sample_step
 
@@ -71,25 +73,39 @@ def find(
     step = sample_step(times)
     apart = times[starts[1:]] - times[stops[:-1] - 1] > s.join_s + step
     starts, stops = starts[np.r_[True, apart]], stops[np.r_[apart, True]]
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        if times[stop - 1] - times[start] + step < s.lost_s - 1e-9:
-            continue
-        first = _settled(times, speed, good, start, -1, fast, calm, s)
-        last = _settled(times, speed, good, stop - 1, 1, fast, calm, s)
-        if s.shortest_s - 1e-9 <= times[last] - times[first] + step and times[stop - 1] - times[start] <= s.longest_s:
-            blink[first : last + 1] = True
+    lost = times[stops - 1] - times[starts]
+    keep = lost + step >= s.lost_s - 1e-9
+    starts, stops, lost = starts[keep], stops[keep], lost[keep]
+    first, last = np.empty_like(starts), np.empty_like(starts)
+    for edges, way, out in ((starts, -1, first), (stops - 1, 1, last)):
+        _settle(
+            n, frozen(times), frozen(speed), frozen(good), frozen(edges), way, fast, calm, s.join_s, s.reach_s, out
+        )  # fmt: skip
+    blinks = (times[last] - times[first] + step >= s.shortest_s - 1e-9) & (lost <= s.longest_s)
+    for start, stop in zip(first[blinks], last[blinks], strict=True):
+        blink[start : stop + 1] = True
     return blink
 
 
-def _settled(t: Floats, speed: Floats, good: Mask, edge: int, way: int, fast: float, calm: float, s: Settings) -> int:
-    """The last sample of the false movement that adjoins a loss, going `way` (-1 or 1) from its edge."""
-    last = edge
-    k = edge + way
-    while 0 <= k < len(t) and abs(t[k] - t[edge]) <= s.reach_s and abs(t[k] - t[last]) <= s.join_s:
-        if not good[k] or speed[k] > fast:
-            last = k
-        k += way
-    if last != edge:
-        while 0 <= last + way < len(t) and speed[last + way] > calm and abs(t[last + way] - t[edge]) <= s.reach_s:
-            last += way
-    return last
+@Loop
+def _settle(
+    t: Any, speed: Any, good: Any, edges: Any, way: int,
+    fast: float, calm: float, join: float, reach: float,
+    out: Any,
+) -> None:  # fmt: skip
+    """The last sample of the false movement that adjoins each loss, going `way` (-1 or 1) from its edge."""
+    n = len(t)
+    for i in range(len(edges)):
+        edge = edges[i]
+        last = edge
+        k = edge + way
+        while k >= 0 and k < n and abs(t[k] - t[edge]) <= reach and abs(t[k] - t[last]) <= join:
+            if not good[k] or speed[k] > fast:
+                last = k
+            k += way
+        if last != edge:
+            k = last + way
+            while k >= 0 and k < n and speed[k] > calm and abs(t[k] - t[edge]) <= reach:
+                last = k
+                k += way
+        out[i] = last

@@ -98,7 +98,7 @@ def detect(
         if algorithm == "ivt":
             labels = ivt.classify(times, seen, pace=pace if whole else np.where(blink, np.nan, pace), step=step)
         else:
-            labels = idt.classify(times, seen)
+            labels = idt.classify(times, seen, step=step)
     labels[blink] = Kind.BLINK
     return tabulate(times, xy, degrees, labels, holes=holes(times, step), bridge_s=BRIDGE_S, step=step)
 

@@ -124,20 +124,30 @@ def _windows(t: Any, x: Any, y: Any, needed: float, gap: float, dispersion: floa
     return found
 
 
-def classify(t: ArrayLike, degrees: ArrayLike, *, longest_saccade_s: float = 0.15, **settings: float) -> Labels:
+def classify(
+    t: ArrayLike,
+    degrees: ArrayLike,
+    *,
+    longest_saccade_s: float = 0.15,
+    step: float | None = None,
+    **settings: float,
+) -> Labels:
     """Label every sample, [N] codes of `Kind`.
 
-    Between two fixations the eye has jumped: what lies there is a saccade, if no sample of it is lost and it is no longer
-    than `longest_saccade_s`; else it is undefined. `settings` are those of `detect`.
+    Between two fixations the eye has jumped: what lies there is a saccade, if no sample of it is lost and it is no
+    longer than `longest_saccade_s`; else it is undefined. `settings` are those of `detect`.
     """
     times = np.asarray(t, dtype=np.float64)
-    good = np.isfinite(np.asarray(degrees, dtype=np.float64)).all(axis=1)
+    xy = np.asarray(degrees, dtype=np.float64)
+    good: NDArray[np.bool_] = np.isfinite(xy[:, 0] + xy[:, 1])
     labels = np.full(len(times), Kind.UNDEFINED, dtype=np.int8)
-    starts, stops = detect(times, degrees, **settings)
-    if not len(starts):
+    if len(times) < 2:
         return labels
+    if step is None:
+        step = sample_step(times)
+    starts, stops = detect(times, degrees, step=step, **settings)
     parted = ~good
-    parted[holes(times, sample_step(times))] = True
+    parted[holes(times, step)] = True
     lost = np.cumsum(parted)
     for start, stop in zip(starts, stops, strict=True):
         labels[start:stop] = Kind.FIXATION

@@ -125,30 +125,42 @@ def _slopes(t: Any, x: Any, y: Any, step: float, longest: float, half: int, out_
     """`_vectorised` as one loop, for numba: the same operations in the same order."""
     n = len(t)
     scale = (half + 1) * (2 * half + 1) / 6
+    # Full windows first, a block at a time: the inner loops are of the kind that processors do several steps of at once.
+    for begin in range(half, n - half, 2048):
+        end = min(begin + 2048, n - half)
+        m = end - begin
+        u = np.zeros(m)
+        w = np.zeros(m)
+        for k in range(1, half + 1):
+            xr, xl, yr, yl = (
+                x[begin + k : end + k],
+                x[begin - k : end - k],
+                y[begin + k : end + k],
+                y[begin - k : end - k],
+            )
+            for i in range(m):
+                u[i] += k * (xr[i] - xl[i])
+            for i in range(m):
+                w[i] += k * (yr[i] - yl[i])
+        tr, tl, ox, oy = t[begin + half : end + half], t[begin - half : end - half], out_x[begin:end], out_y[begin:end]
+        for i in range(m):
+            run = (tr[i] - tl[i]) * scale
+            ox[i] = u[i] / run
+            oy[i] = w[i] / run
     uneven = -1  # the last uneven step within reach
     for j in range(min(half, n - 1)):
         if abs((t[j + 1] - t[j]) - step) > 0.02 * step:
             uneven = j
     for i in range(n):
+        left = i - half
         right = i + half
-        if right < n and right > 0 and abs((t[right] - t[right - 1]) - step) > 0.02 * step:
+        if right < n and abs((t[right] - t[right - 1]) - step) > 0.02 * step:
             uneven = right - 1
+        if left >= 0 and right < n and uneven < left and out_x[i] + out_y[i] == out_x[i] + out_y[i]:
+            continue
+        out_x[i] = out_y[i] = np.nan
         if not (abs(x[i] + y[i]) < np.inf):
             continue
-        left = i - half
-        if left >= 0 and right < n and uneven < left:
-            u = x[i + 1] - x[i - 1]
-            w = y[i + 1] - y[i - 1]
-            for k in range(2, half + 1):
-                u += k * (x[i + k] - x[i - k])
-                w += k * (y[i + k] - y[i - k])
-            run = (t[right] - t[left]) * scale
-            u /= run
-            w /= run
-            if u + w == u + w:
-                out_x[i] = u
-                out_y[i] = w
-                continue
         # What is there of the window, up to the nearest hole on either side.
         a = i
         while a > 0 and a > left and t[a] - t[a - 1] <= longest:
