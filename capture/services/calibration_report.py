@@ -206,16 +206,15 @@ def attempt_of(row: Calibration) -> str:
 def draw(row: Calibration) -> Drawing:
     """The validation as a drawing of the display in millimetres."""
     width, height = float(row.display["width_mm"]), float(row.display["height_mm"])
-    font = width / 24
+    font = width / 28
     limit = ENLARGED * float(row.display["distance_mm"]) * np.tan(np.radians(row.max_accuracy_deg))
     points = []
     for number, told in enumerate(row.points, 1):
         x, y = told["x"] * width, told["y"] * height
         bad = _problem(told, row)
         accuracy = "no gaze" if told["accuracy_deg"] is None else f"{told['accuracy_deg']:.2f}°"
-        label = f"{accuracy}, {bad}" if bad and told["accuracy_deg"] is not None else accuracy
-        base: dict[str, Any] = {"number": number, "x": f"{x:.1f}", "y": f"{y:.1f}", "label": label, "bad": bad}
-        base |= {"label_y": f"{y + limit + font:.1f}", "limit": f"{limit:.1f}"}
+        base: dict[str, Any] = {"number": number, "x": f"{x:.1f}", "y": f"{y:.1f}", "label": accuracy, "bad": bad}
+        base |= {"label_y": f"{y + 1.8 * font:.1f}", "limit": f"{limit:.1f}"}
         if told["gaze_x"] is not None:
             base["gaze_x"] = f"{x + ENLARGED * (told['gaze_x'] * width - x):.1f}"
             base["gaze_y"] = f"{y + ENLARGED * (told['gaze_y'] * height - y):.1f}"
@@ -223,13 +222,16 @@ def draw(row: Calibration) -> Drawing:
                 major, minor, angle = axes
                 base["ellipse"] = (f"{ENLARGED * major:.1f}", f"{ENLARGED * minor:.1f}", f"{angle:.1f}")
         points.append(DrawnPoint(**base))
-    description = "; ".join(f"point {p.number}: {p.label}" for p in points) or "No point was judged."
+    description = (
+        "; ".join(f"point {p.number}: {p.label}{f', {p.bad}' if p.bad else ''}" for p in points)
+        or "No point was judged."
+    )
     return Drawing(f"{width:.1f}", f"{height:.1f}", f"{font:.1f}", f"{width / 80:.1f}", points, description)
 
 
 def _problem(told: dict[str, Any], row: Calibration) -> str:
     if told["accuracy_deg"] is None:
-        return "no gaze"
+        return "not seen"
     if told["accuracy_deg"] > row.max_accuracy_deg:
         return "too far"
     return "too much lost" if told["data_loss"] > row.max_data_loss else ""

@@ -344,7 +344,7 @@ function map({ points, display, maxAccuracyDeg, maxDataLoss }) {
   points.forEach((point, i) => {
     const [x, y] = [point.x * width, point.y * height];
     const none = point.accuracy_deg == null;
-    const bad = none ? "no gaze" : point.accuracy_deg > maxAccuracyDeg ? "too far" : point.data_loss > maxDataLoss ? "too much lost" : "";
+    const bad = none ? "not seen" : point.accuracy_deg > maxAccuracyDeg ? "too far" : point.data_loss > maxDataLoss ? "too much lost" : "";
     const group = svg("g", { class: bad ? "bad" : "" });
     group.append(svg("circle", { class: "limit", cx: x, cy: y, r: limit }));
     group.append(svg("path", { class: "target-cross", d: `M${x - cross} ${y}H${x + cross}M${x} ${y - cross}V${y + cross}` }));
@@ -357,8 +357,9 @@ function map({ points, display, maxAccuracyDeg, maxDataLoss }) {
       }
       group.append(svg("circle", { class: "gaze", cx: gx, cy: gy, r: cross }));
     }
-    const label = `${i + 1}: ${none ? "" : degrees(point.accuracy_deg)}${bad ? `${none ? "" : ", "}${bad}` : ""}`;
-    group.append(svg("text", { x, y: y + limit + width / 24, "font-size": width / 24, "text-anchor": "middle" }, label));
+    const label = svg("text", { x, y: y + (1.8 * width) / 28, "font-size": width / 28, "text-anchor": "middle" }, `${i + 1}: ${none ? "no gaze" : degrees(point.accuracy_deg)}`);
+    if (bad) label.append(svg("tspan", { x, dy: "1.1em" }, bad));
+    group.append(label);
     drawing.append(group);
   });
   return drawing;
