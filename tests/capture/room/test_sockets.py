@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +17,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
@@ -383,10 +386,12 @@ async def test_an_unknown_token_and_none_are_refused(opened: Any) -> None:
     assert await _refused("", recording)
 
 
-async def test_an_expired_token_is_refused(opened: Any) -> None:
+async def test_a_token_long_expired_is_refused(opened: Any) -> None:
     recording, _ = opened
     await RecordingToken.objects.acreate(
-        recording=recording, sha256=recordings.hash_token("old"), expires_at=timezone.now() - timedelta(seconds=1)
+        recording=recording,
+        sha256=recordings.hash_token("old"),
+        expires_at=timezone.now() - recordings.DELIVERY_LIFE - timedelta(seconds=1),
     )
     assert await _refused("old", recording)
 
@@ -416,11 +421,80 @@ async def test_a_station_that_was_offline_for_a_week_delivers_the_epoch_it_had_b
     later(timedelta(days=7))
     again = Agent(token, recording, agent.epoch)
     assert await again.connect()
-    assert await again.begin() == {"op": "resume", "from": {"1": 10, "2": 0}}
+    sha256 = hashlib.sha256(b"".join(frames[:10])).hexdigest()
+    assert await again.begin() == {"op": "resume", "from": {"1": 10, "2": 0}, "sha256": {"1": sha256}}
     await again.send(*frames[10:])
     assert await again.ask({"op": "end", "streams": end_of(frames)}) == {"op": "sealed"}
     await again.close()
     assert frame_path(recording.folder, GAZE, agent.epoch).read_bytes() == b"".join(frames)
+
+
+def _anchor(**ago: float) -> dict[str, Any]:
+    """What a station says of an epoch that it began so long before now."""
+    return {"lsl": 1000.0, "utc": (timezone.now() - timedelta(**ago)).timestamp(), "boot": "b"}
+
+
+async def test_a_read_made_wholly_offline_is_delivered_a_week_later(opened: Any, rows: Any, later: Any) -> None:
+    recording, token = opened
+    agent = Agent(token, recording, uuid4())
+    frames = gaze_frames(rows, agent.epoch)
+    began = _anchor(seconds=0)
+    later(timedelta(days=7))
+    assert await agent.connect()
+    assert (await agent.begin(began=began))["op"] == "resume"
+    await agent.send(*frames)
+    assert await agent.ask({"op": "end", "streams": end_of(frames)}) == {"op": "sealed"}
+    await agent.close()
+    await recording.arefresh_from_db()
+    assert recording.epochs[str(agent.epoch)]["began"] == began
+    assert frame_path(recording.folder, GAZE, agent.epoch).read_bytes() == b"".join(frames)
+
+
+@pytest.mark.parametrize(
+    "began",
+    [None, {}, {"lsl": 1.0, "utc": float("nan")}, {"lsl": 1.0, "utc": 1e300}, "yesterday",
+     _anchor(days=-2), _anchor(days=2)],
+    ids=["nothing", "empty", "NaN", "beyond all calendars", "text", "after the token", "before the recording"],
+)  # fmt: skip
+async def test_what_was_not_recorded_while_the_token_was_good_waits_for_an_administrators_word(
+    opened: Any, rows: Any, later: Any, began: Any
+) -> None:
+    recording, token = opened
+    later(timedelta(days=7))
+    agent = Agent(token, recording, uuid4())
+    await agent.connect()
+    answer = await agent.begin(began=began)
+    assert answer["op"] == "error" and f"manage.py allow_delivery {recording.pk}" in answer["sentence"]
+    await agent.close()
+    await sync_to_async(call_command)(
+        "allow_delivery", str(recording.pk), reason="its clock was wrong", stdout=StringIO()
+    )
+    again = Agent(token, recording, agent.epoch)
+    await again.connect()
+    assert (await again.begin(began=began))["op"] == "resume"
+    await again.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no-recording"], "There is no recording no-recording."),
+        (["{pk}", "--days", "0"], "--days must be above 0 and at most 365, got 0."),
+        (["{pk}", "--reason", " "], "Say why this delivery is allowed"),
+    ],
+)
+def test_a_permit_wants_a_recording_a_span_and_a_reason(opened: Any, arguments: list[str], words: str) -> None:
+    arguments = [one.format(pk=opened[0].pk) for one in arguments]
+    with pytest.raises(CommandError, match=words):
+        call_command("allow_delivery", "--reason", "x", *arguments)
+    assert not opened[0].permits.exists()
+
+
+def test_no_permit_is_given_against_the_readers_will(opened: Any, enrolment: Enrolment) -> None:
+    enrolment.withdrawn_at = timezone.now()
+    enrolment.save()
+    with pytest.raises(CommandError, match="does not consent to gaze recording"):
+        call_command("allow_delivery", str(opened[0].pk), reason="please")
 
 
 async def test_an_expired_token_begins_no_epoch_and_continues_none_begun_after_it_expired(
@@ -447,7 +521,7 @@ async def test_an_expired_token_begins_no_epoch_and_continues_none_begun_after_i
     assert set(recording.epochs) == {str(first.epoch), str(younger.epoch)}
 
 
-async def test_after_a_month_an_epoch_is_no_longer_taken(opened: Any, later: Any) -> None:
+async def test_after_a_month_an_epoch_is_taken_only_with_an_administrators_permit(opened: Any, later: Any) -> None:
     recording, token = opened
     agent = Agent(token, recording, uuid4())
     await agent.connect()
@@ -455,6 +529,12 @@ async def test_after_a_month_an_epoch_is_no_longer_taken(opened: Any, later: Any
     await agent.close()
     later(recordings.TOKEN_LIFE + recordings.DELIVERY_LIFE + timedelta(minutes=1))
     assert await _refused(token, recording)
+    allow = sync_to_async(recordings.allow_delivery)
+    await allow(recording=recording, span=timedelta(days=1), reason="The station was in a cupboard.")
+    again = Agent(token, recording, agent.epoch)
+    assert await again.connect()
+    assert (await again.begin())["op"] == "resume"
+    await again.close()
 
 
 async def test_a_token_is_refused_once_consent_is_withdrawn(opened: Any, enrolment: Enrolment) -> None:
