@@ -63,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
     )
     choose.add_arguments(run)
     run.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME_OR_TYPE",
+        help="record this further LSL stream of numbers beside the gaze, too; may be repeated",
+    )
+    run.add_argument(
         "--abandoned-after",
         type=float,
         default=120.0,
@@ -137,6 +144,7 @@ async def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             pairing=paired,
             origins=arguments.allow_origin,
             source=choose.make(arguments),
+            also=arguments.also,
             republish=not arguments.no_republish,
             abandoned_s=arguments.abandoned_after,
             terminal=terminal,

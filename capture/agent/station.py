@@ -29,6 +29,7 @@ from capture.agent.sources.base import (
     Source,
     Tracker,
 )
+from capture.agent.sources.companions import Companions
 from capture.agent.sources.lsl import LslSource
 from capture.agent.spool import Recorder, Spool, SpoolError
 from capture.agent.terminal import Terminal, status_line
@@ -73,6 +74,7 @@ class Agent:
         pairing: Pairing,
         origins: Sequence[str] = (),
         source: Callable[[Listeners], Source] | None = None,
+        also: Sequence[str] = (),
         republish: bool = True,
         abandoned_s: float = ABANDONED_S,
         terminal: Terminal | None = None,
@@ -82,6 +84,8 @@ class Agent:
         self.clock = self._pylsl.local_clock
         self._spool = Spool(spool)
         self._recorder = Recorder(self._spool, self.clock, self._changed, self._on_written)
+        self._companions = Companions(also, self._recorder.companion, self._on_companions)
+        self._recorder.settle = self._companions.settle
         listeners = Listeners(self._on_gaze, self._recorder.clock, self._on_note, self._on_tracker)
         self._source = source(listeners) if source else LslSource(listeners)
         self._outlet = Outlet() if republish else None
@@ -114,6 +118,7 @@ class Agent:
         sys.setswitchinterval(0.001)
         await self._socket.start()
         self._source.start()
+        self._companions.start()
         say = self._terminal.say
         say(f"This is {self._pairing.name} of {self._pairing.server}.")
         say(f"Listening for the reading room on ws://127.0.0.1:{self._socket.port}")
@@ -145,6 +150,7 @@ class Agent:
         self._uploader.wake()
         await self._uploader.close()
         await asyncio.to_thread(self._source.stop)
+        await asyncio.to_thread(self._companions.stop)
         await asyncio.to_thread(self._recorder.close)
         self._spool.close()
         self._terminal.end()
@@ -192,6 +198,16 @@ class Agent:
             self._outlet.describe(tracker)
         try:
             epoch = self._recorder.roll(tracker.streams())
+        except SpoolError as error:
+            log.error("%s", error)
+            return
+        loop = self._loop
+        if epoch is not None and loop is not None:
+            loop.call_soon_threadsafe(self._uploader.submit, epoch)
+
+    def _on_companions(self, streams: dict[str, dict[str, Any]]) -> None:
+        try:
+            epoch = self._recorder.companions(streams)
         except SpoolError as error:
             log.error("%s", error)
             return
@@ -260,6 +276,7 @@ class Agent:
             "tracker": self._source.flowing,
             "pending_frames": self._uploader.pending_frames,
             "uploaded": self._uploader.uploaded,
+            "companions": self._companions.status(),
             "problem": self._presence.refused
             or self._recorder.fault
             or self._source.problem
