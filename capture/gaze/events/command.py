@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import os
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    display = Display(*options.screen_px, *options.screen_mm, options.distance_mm)
+    (width_px, height_px), (width_mm, height_mm) = options.screen_px, options.screen_mm
+    display = Display(width_px, height_px, width_mm, height_mm, options.distance_mm)
     if not (np.isfinite(options.rate) and options.rate > 0):
         raise ValueError(f"--rate is {options.rate:g}; it must be a positive number of samples a second.")
     targets = [options.out, *([options.samples] if options.samples else [])]
@@ -71,10 +73,12 @@ def run(options: argparse.Namespace) -> int:
         if options.samples:
             with replaced(options.samples) as samples:
                 write_samples(samples, table, events)
-    print(summary(events, table, options.out))
+    lines = [summary(events, table, options.out)]
     if truth is not None:
         for kind, value in agreement(events, truth):
-            print(f"kappa {kind.word} {'not estimable (absent from both)' if value is None else f'{value:.3f}'}")
+            shown = "not estimable (absent from both)" if value is None else f"{value:.3f}"
+            lines.append(f"kappa {kind.word} {shown}")
+    sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
 
@@ -179,8 +183,8 @@ def check(table: Table, display: Display, rate: float) -> None:
         raise ValueError(f"{name}: every sample is lost; there is no gaze to find events in.")
     if len(seen) >= 10 and float(np.quantile(np.abs(seen), 0.95)) <= 1.5:
         raise ValueError(
-            f"{name}: x_px and y_px lie between {seen.min():.3g} and {seen.max():.3g}; that looks like fractions of the "
-            "screen, not pixels: multiply them by the screen's width and height."
+            f"{name}: x_px and y_px lie between {seen.min():.3g} and {seen.max():.3g}; that looks like fractions of "
+            "the screen, not pixels: multiply them by the screen's width and height."
         )
     held = np.isfinite(px).all(axis=1) & (px != 0).any(axis=1)
     if held.sum() >= 10 and gaze_present(px, display)[held].mean() < 0.5:

@@ -125,7 +125,7 @@ def _slopes(t: Any, x: Any, y: Any, step: float, longest: float, half: int, out_
     """`_vectorised` as one loop, for numba: the same operations in the same order."""
     n = len(t)
     scale = (half + 1) * (2 * half + 1) / 6
-    # Full windows first, a block at a time: the inner loops are of the kind that processors do several steps of at once.
+    # Full windows first, a block at a time, in inner loops of which a processor does several steps at once.
     for begin in range(half, n - half, 2048):
         end = min(begin + 2048, n - half)
         m = end - begin
