@@ -34,7 +34,7 @@ start = pylsl.local_clock()
 print(repr(start), flush=True)
 k = 0
 while True:
-    while start + k / RATE > pylsl.local_clock():
+    while start + (k + N - 1) / RATE > pylsl.local_clock():  # nobody measures ahead of time
         time.sleep(0.005)
     i = np.arange(k, k + N)
     for s, outlet in enumerate(outlets):
