@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 import platform
@@ -29,16 +30,16 @@ from typing import Any
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ[variable] = "1"
 
-import numpy as np
+import numpy as np  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "peers")]
 
-from timing import best
+from timing import best  # noqa: E402
 
-from capture.gaze.display import Display
-from capture.gaze.events import adaptive, compiled, detection, idt, ivt
-from capture.gaze.events.agreement import kappa
+from capture.gaze.display import Display  # noqa: E402
+from capture.gaze.events import adaptive, compiled, detection, idt, ivt  # noqa: E402
+from capture.gaze.events.agreement import kappa  # noqa: E402
 
 DISPLAY = Display(1024, 768, 380, 300, 670)
 RATE = 500.0
@@ -143,7 +144,7 @@ def measure(name: str, data: Any, pythons: dict[str, Path], scratch: str, repeat
                 if key.endswith("_seconds"):
                     run = key.removesuffix("_seconds")
                     add(f"{who} {result['version']} {run}", float(result[key]), result[f"{run}_labels"])
-    parts = [(t[a:b], px[a:b]) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [(t[a:b], px[a:b]) for a, b in itertools.pairwise(cuts)]
     for with_numba in (False, True):
         compiled.Loop.pays = staticmethod(lambda samples, yes=with_numba: yes)  # type: ignore[method-assign]
         how = "numba" if with_numba else "numpy"
@@ -151,7 +152,8 @@ def measure(name: str, data: Any, pythons: dict[str, Path], scratch: str, repeat
             start = time.perf_counter()
             function(*parts[0])
             first = time.perf_counter() - start
-            labels = np.concatenate([detection.detect(*p, DISPLAY, algorithm=algorithm).labels for p in parts])  # type: ignore[arg-type]
+            found = [detection.detect(*p, DISPLAY, algorithm=algorithm).labels for p in parts]  # type: ignore[arg-type]
+            labels = np.concatenate(found)
             seconds, _ = best(lambda f=function: [f(*p) for p in parts], repeats)
             add(f"{algorithm} ({how})", seconds, labels, f"first call {first:.2f} s")
             seconds, _ = best(lambda a=algorithm: [detection.detect(*p, DISPLAY, algorithm=a) for p in parts], repeats)

@@ -5,6 +5,7 @@ Usage: pymovements_events.py IN.npz OUT.npz REPEATS
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import numpy as np
@@ -24,7 +25,7 @@ experiment = pm.Experiment(
     sampling_rate=float(data["rate"]),
 )
 cuts = data["cuts"]
-parts = list(zip(cuts[:-1], cuts[1:], strict=True))
+parts = list(itertools.pairwise(cuts))
 
 
 def run(method: str, **settings: float) -> np.ndarray:

@@ -5,6 +5,7 @@ Usage: remodnav_events.py IN.npz OUT.npz REPEATS
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import sys
@@ -27,7 +28,7 @@ CODES = {"FIXA": 1, "SACC": 2, "ISAC": 2, "HPSO": 3, "IHPS": 3, "LPSO": 3, "ILPS
 def run(**settings: float) -> np.ndarray:
     """Codes of `capture.gaze.events.table.Kind`, 0 where it says nothing, [N]."""
     labels = np.zeros(len(data["t"]), dtype=np.int8)
-    for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+    for a, b in itertools.pairwise(cuts):
         classifier = EyegazeClassifier(px2deg=px2deg, sampling_rate=rate, **settings)
         x, y = data["px"][a:b].T
         samples = np.rec.fromarrays([x, y], names=["x", "y"])

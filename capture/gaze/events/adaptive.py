@@ -10,6 +10,8 @@ Andersson, Larsson, Holmqvist, Stridh & Nyström (Behav Res Methods 2017). What 
   away from the noise altogether.
 - Velocity comes from a window of 12 ms, not 20 ms: at 20 ms the edge of a saccade and the first lobe of a PSO, 10 ms
   long, are one.
+- In a noisy recording the window widens instead of the threshold rising beyond 100 °/s, which saccades below 3° do not
+  reach.
 - A saccade ends where the velocity has fallen below the threshold and reaches its first minimum, or where the eye turns
   back, whichever is first. The turn is where the overshoot begins, even if it is faster than the threshold.
 """
@@ -39,8 +41,9 @@ class Settings:
 
     Attributes
     ----------
-    window_s
-        Width of the velocity window.
+    window_s, widest_s, noisy_deg_s
+        Width of the velocity window; while the noise of the recording puts the peak threshold above `noisy_deg_s`, it
+        is made half as wide again, up to `widest_s`.
     peak, edge, ringing, still
         How many deviations above the median speed lie: a saccade's peak, its onset, a PSO's movement, its end.
     floor_deg_s
@@ -55,6 +58,8 @@ class Settings:
     """
 
     window_s: float = 0.012
+    widest_s: float = 0.045
+    noisy_deg_s: float = 100.0
     peak: float = 8.0
     edge: float = 6.0
     ringing: float = 4.0
@@ -97,6 +102,17 @@ def thresholds(pace: ArrayLike, settings: Settings | None = None) -> Thresholds:
     return Thresholds(*(middle + k * spread for k in (s.peak, s.edge, s.ringing, s.still)))
 
 
+def measure(t: Floats, degrees: Floats, settings: Settings, *, step: float) -> tuple[Floats, Thresholds]:
+    """Velocity [2, N], °/s, through the window that suits the recording's noise, and the thresholds for it."""
+    window = settings.window_s
+    while True:
+        slope = slopes(t, degrees, window_s=window, step=step)
+        limits = thresholds(speed(slope), settings)
+        window *= 1.5
+        if limits.peak <= settings.noisy_deg_s or window > settings.widest_s:
+            return slope, limits
+
+
 def classify(
     t: ArrayLike,
     degrees: ArrayLike,
@@ -117,7 +133,7 @@ def classify(
     settings
         The defaults if omitted.
     slope, limits, step
-        Velocity [2, N], thresholds and median step, if they are known already.
+        Velocity [2, N] and thresholds (both or neither) and median step, if they are known already.
     """
     s = settings or Settings()
     times = np.asarray(t, dtype=np.float64)
@@ -128,12 +144,10 @@ def classify(
         return labels
     if step is None:
         step = sample_step(times)
-    if slope is None:
-        slope = slopes(times, xy, window_s=s.window_s, step=step)
+    if slope is None or limits is None:
+        slope, limits = measure(times, xy, s, step=step)
     good = np.isfinite(xy[:, 0] + xy[:, 1])
     pace = np.where(good, speed(slope), np.nan)
-    if limits is None:
-        limits = thresholds(pace, s)
     labels[np.isfinite(pace)] = Kind.FIXATION
     breaks = holes(times, step)
     cut = np.zeros(n, dtype=bool)

@@ -81,9 +81,8 @@ def detect(
     blink = np.zeros(n, dtype=bool)
     if algorithm == "adaptive":
         settings = adaptive.Settings()
-        slope = slopes(times, degrees, window_s=settings.window_s, step=step)
+        slope, limits = adaptive.measure(times, degrees, settings, step=step)
         pace = speed(slope)
-        limits = adaptive.thresholds(pace, settings)
         if not whole:
             blink = blinks.find(times, good, pace, fast=limits.peak, calm=limits.edge)
         seen = degrees if whole else np.where(blink[:, None], np.nan, degrees)

@@ -282,7 +282,7 @@ def test_a_blink_holds_the_false_movement_around_it(algorithm: Algorithm) -> Non
 
 def test_the_trackers_word_on_validity_makes_a_blink_too() -> None:
     t, px = blink_recording()
-    valid = np.isfinite(px).all(axis=1)
+    valid: NDArray[np.bool_] = np.asarray(np.isfinite(px).all(axis=1))
     filled = np.where(valid[:, None], px, 512.0)
     assert same(detect(t, px, DISPLAY), detect(t, filled, DISPLAY, valid=valid))
 
