@@ -210,6 +210,7 @@ class IngestConsumer(AsyncWebsocketConsumer):
                 told=told,
                 reported_gaps=message.get("gaps"),
                 notes=message.get("notes"),
+                until=message.get("until"),
                 verified=verified,
             )
         except (StoreError, frames.FrameError) as error:

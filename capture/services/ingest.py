@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -46,6 +45,8 @@ MAX_ITEMS = 5000
 MAX_NOTES = 500
 #: A station's wall clock may be wrong by so much and still say when an epoch was recorded.
 CLOCK_TOLERANCE = timedelta(minutes=10)
+#: Numbers of a message are below this: float64 still has room for what is calculated from them.
+MAX_VALUE = 1e100
 #: Two epochs whose LSL clocks began at the same moment, within so many seconds, share that clock.
 SAME_CLOCK_S = 60.0
 
@@ -108,7 +109,7 @@ def begin(
 
 
 def _is_stream(key: Any) -> bool:
-    if not isinstance(key, str) or not key.isascii() or not key.isdigit() or str(int(key)) != key:
+    if not isinstance(key, str) or not key.isascii() or not key.isdigit() or len(key) > 2 or str(int(key)) != key:
         return False
     return int(key) in STREAMS or FIRST_COMPANION <= int(key) < FIRST_COMPANION + MAX_COMPANIONS
 
@@ -182,7 +183,8 @@ def refuse_stranger(under: RecordingToken, credential: str) -> None:
 
 
 def _is_storable(told: Any) -> bool:
-    """Whether every database's JSON holds it: NaN, NUL and half a surrogate pair pass Python's parser, not theirs."""
+    """Whether every database's JSON holds it, and float64 its numbers: NaN, an integer of 400 digits, NUL and half a
+    surrogate pair pass Python's parser."""
     waiting = [told]
     while waiting:
         one = waiting.pop()
@@ -190,8 +192,8 @@ def _is_storable(told: Any) -> bool:
             waiting += [*one.keys(), *one.values()]
         elif isinstance(one, list):
             waiting += one
-        elif isinstance(one, float):
-            if not math.isfinite(one):
+        elif isinstance(one, int | float):
+            if not abs(one) < MAX_VALUE:
                 return False
         elif isinstance(one, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in one):
             return False
@@ -222,13 +224,15 @@ def seal(
     told: dict[str, Any],
     reported_gaps: Any = None,
     notes: Any = None,
+    until: Any = None,
     verified: Verified | None = None,
 ) -> None:
     """Verify what is stored of an epoch against the agent's counts and hashes, and record it as Segments for good.
 
     `told` is `{"1": {"frames", "sha256"}, "2": …}`. Sealing what is sealed already changes nothing. When no epoch of
     the recording is left open, the recording is sealed. `notes` is what the agent heard from its tracker meanwhile; it
-    is kept with the epoch. `verified` is the answer of `verify` where that has been asked already.
+    is kept with the epoch, and so is `until`, after which nothing was to be recorded (LSL seconds; None where the agent
+    died on it). `verified` is the answer of `verify` where that has been asked already.
 
     Raises
     ------
@@ -257,6 +261,8 @@ def seal(
         if about is not None:
             if isinstance(notes, list) and notes and _is_storable(notes):
                 about["notes"] = notes[:MAX_NOTES]
+            if _is_numbers([until], 1):
+                about["until"] = float(until)
             if faults:
                 about["faults"] = faults
             locked.save(update_fields=["epochs"])
@@ -297,7 +303,7 @@ def verify(recording: Recording, epoch: UUID, told: dict[str, Any], streams: dic
             continue
         try:
             count, sha256 = int(claim["frames"]), str(claim["sha256"]).lower()
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise StoreError(f"The end of epoch {epoch} names no frames and sha256 for stream {stream}.") from error
         digest, frames = hashlib.sha256(), 0
         finder = gaps.Waiting(stream, streams.get(str(stream)) or {})
@@ -439,6 +445,7 @@ def _is_state(item: Any) -> bool:
         and item["dpr"] > 0
         and isinstance(item.get("visible"), bool)
         and isinstance(item.get("view"), dict)
+        and _is_storable(item)
     )
 
 
@@ -446,5 +453,5 @@ def _is_numbers(value: Any, n: int) -> bool:
     return (
         isinstance(value, list)
         and len(value) == n
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in value)
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < MAX_VALUE for v in value)
     )

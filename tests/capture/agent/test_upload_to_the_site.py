@@ -14,7 +14,7 @@ import uvicorn
 from channels.routing import ProtocolTypeRouter, URLRouter
 
 from capture.agent import upload
-from capture.agent.spool import Recorder, Spool
+from capture.agent.spool import Epoch, Recorder, Spool
 from capture.agent.upload import Uploader
 from capture.frames import GAZE, read_frames
 from capture.models import Recording, Segment
@@ -72,7 +72,7 @@ def test_a_recording_interrupted_by_a_restart_of_the_site_is_stored_once_and_sea
     enrolment = make_study(gaze="optional", consented=True).enrolments.get()
     recording, token = recordings.open_recording(read=reading.open_next(enrolment=enrolment, actor=enrolment.user))
 
-    async def deliver() -> list[str]:
+    async def deliver() -> tuple[list[str], Epoch]:
         loop = asyncio.get_running_loop()
         uploader, clock = Uploader(), Clock()
         recorder = Recorder(Spool(tmp_path / "spool"), clock, lambda: loop.call_soon_threadsafe(uploader.wake))
@@ -101,12 +101,13 @@ def test_a_recording_interrupted_by_a_restart_of_the_site_is_stored_once_and_sea
         await eventually(lambda: not epoch.folder.exists(), 20)
         recorder.close()
         await uploader.close(0)
-        return refused
+        return refused, epoch
 
-    refused = asyncio.run(deliver())
+    refused, epoch = asyncio.run(deliver())
     assert "it answered HTTP 403 (is the recording's token still valid?)" in refused[0]
     recording = Recording.objects.get(pk=recording.pk)
     assert recording.state == Recording.State.SEALED
+    assert epoch.until is not None and recording.epochs[str(epoch.epoch)]["until"] == epoch.until
     segment = Segment.objects.get(recording=recording, stream=GAZE)
     stored = np.concatenate([frame.samples for frame in read_frames(segment.file)])
     assert np.array_equal(stored, gaze(0, 4800))
