@@ -19,6 +19,8 @@ from capture.agent.sources import layout
 from capture.agent.sources.base import EMPTY, Array, Listeners, Source, Tracker, rate_of
 
 POLL_S = 0.02
+#: No more than this is taken from liblsl before it is handed on: what a kill at that moment costs.
+PULL_S = 0.01
 #: The clock is measured this often; liblsl itself renews its estimate every few seconds.
 CLOCK_EVERY_S = 5.0
 #: A connected stream that says nothing for so long is let go and looked for again.
@@ -118,7 +120,7 @@ class LslSource(Source):
         try:
             for times, samples in blocks:
                 self._hand_on(channels, times, samples)
-            reason = self._read(inlet, channels)
+            reason = self._read(inlet, channels, tracker.rate_hz)
         except RuntimeError as error:  # pylsl.LostError is one
             reason = f"{error or 'connection lost'}; it is looked for again."
         finally:
@@ -239,9 +241,10 @@ class LslSource(Source):
     def _hand_on(self, channels: layout.ChannelMap, times: Array, samples: NDArray[Any]) -> None:
         self._deliver(channels.standard(times, samples), channels.beside(times, samples))
 
-    def _read(self, inlet: Any, channels: layout.ChannelMap) -> str:
+    def _read(self, inlet: Any, channels: layout.ChannelMap, rate_hz: float) -> str:
         """Read until the stream ends; returns why it did."""
-        buffer = np.empty((4096, inlet.channel_count), dtype=inlet.np_dtype)
+        most = int(np.clip(PULL_S * rate_hz, 1, 4096)) if rate_hz > 0 else 4096
+        buffer = np.empty((most, inlet.channel_count), dtype=inlet.np_dtype)
         while not self._stop.wait(POLL_S):
             while True:
                 _, times = inlet.pull_chunk(timeout=0.0, max_samples=len(buffer), dest_obj=buffer)
