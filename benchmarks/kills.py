@@ -40,11 +40,11 @@ from typing import Any
 from uuid import uuid4
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 1200.0
 PARTS = ("tracker", "agent", "server", "broker")
 #: What a kill of the agent may cost: the frame being filled (0.1 s) and what was pulled from liblsl at that moment.
@@ -159,15 +159,18 @@ class Page:
     def _stay(self) -> None:
         from websockets.exceptions import WebSocketException
         from websockets.sync.client import connect
+        from websockets.typing import Origin
 
         while not self._left.is_set():
-            with contextlib.suppress(OSError, WebSocketException, TimeoutError):
-                with connect(self._address, origin=self._origin, proxy=None) as connection:  # type: ignore[arg-type]
-                    self._connection = connection
-                    self._say("hello", key=self._key)
-                    self._say("start", **self._start)
-                    for text in connection:
-                        self._hear(json.loads(text))
+            with (
+                contextlib.suppress(OSError, WebSocketException, TimeoutError),
+                connect(self._address, origin=Origin(self._origin), proxy=None) as connection,
+            ):
+                self._connection = connection
+                self._say("hello", key=self._key)
+                self._say("start", **self._start)
+                for text in connection:
+                    self._hear(json.loads(text))
             self._left.wait(0.05)
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -369,11 +372,11 @@ class Session:
             if i == at:
                 self.network.cut()
                 threading.Timer(cut_s, mend).start()
-            wait(f"the {part} to be back", lambda part=part: self.ready(part))  # type: ignore[misc]
+            wait(f"the {part} to be back", lambda part=part: self.ready(part))
             self.kill(part, rng)
         wait("the network", mended.is_set)
         for part in PARTS:
-            wait(f"the {part} to be back", lambda part=part: self.ready(part))  # type: ignore[misc]
+            wait(f"the {part} to be back", lambda part=part: self.ready(part))
 
     def finish(self) -> tuple[dict[str, Any], float]:
         """End the recording; returns what the agent said of it, and how long the rest took to be sealed."""
