@@ -24,6 +24,8 @@ from capture.services.store import FrameFile, JournalFile, StoreBusy, StoreError
 
 log = logging.getLogger(__name__)
 
+#: These sockets speak to nobody but their own client: a broker that is away must not take them along.
+NO_CHANNEL_LAYER = ""
 #: Frames waiting for the disk before the socket stops reading: the agent's window is smaller.
 BACKLOG = 512
 BAD_REQUEST, TRY_AGAIN, SUPERSEDED = 4400, 1013, 4409
@@ -36,6 +38,7 @@ class IngestConsumer(AsyncWebsocketConsumer):
     `Gazeroom-Station: <credential>` says whose agent it is; a token made for another station begins nothing.
     """
 
+    channel_layer_alias = NO_CHANNEL_LAYER
     #: Who is writing an epoch in this process: a reconnection takes over from a connection that is not yet known dead.
     _writers: dict[tuple[str, str], IngestConsumer] = {}
 
@@ -252,6 +255,8 @@ class IngestConsumer(AsyncWebsocketConsumer):
 
 class PageConsumer(AsyncWebsocketConsumer):
     """`/ws/page/<recording>/`: states and clock exchanges of the reader's own page, numbered and acknowledged."""
+
+    channel_layer_alias = NO_CHANNEL_LAYER
 
     async def connect(self) -> None:
         self.recording: Recording | None = None
