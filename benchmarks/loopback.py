@@ -2,11 +2,11 @@
 
     .venv/bin/python benchmarks/loopback.py [--seconds 60] [--rate 1200] [--streams 32] [--channels 10]
 
-One process publishes a gaze stream of 30 channels and STREAMS - 1 companions of CHANNELS each; a paired `gazeroom-agent`
-records them all; the site's own server (uvicorn, SQLite, the embedded broker, no workers) stores them. Every value is a
-hash of its stream, sample and channel, so that each can be computed again, and none compresses better than the worst a
-station could send. Afterwards every sample measured between start and stop of the recording must lie in the sealed
-store exactly once, bit for bit, in order, and no gap may be told of; else the exit code is 1. Linux only (/proc).
+One process publishes a gaze stream of 30 channels and STREAMS - 1 companions of CHANNELS each; a paired
+`gazeroom-agent` records them all; the site's own server (uvicorn, SQLite, the embedded broker, no workers) stores them.
+Every value is a hash of its stream, sample and channel, so that each can be computed again, and none compresses better
+than the worst a station could send. Afterwards every sample measured between start and stop of the recording must lie
+in the sealed store exactly once, bit for bit, in order, and no gap may be told of; else the exit code is 1. Linux only.
 """
 
 from __future__ import annotations
@@ -458,26 +458,34 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def table(got: dict[str, Any]) -> str:
-    samples, cpu = got["samples"], got["cpu_percent_of_a_core"]
+    def each(what: str, unit: str = "") -> str:
+        return ", ".join(f"{name} {value}{unit}" for name, value in got[what].items())
+
+    lag = got["upload_lag"]
     lines = [
         ("machine", got["machine"]),
         ("date, load before", f"{got['date']}, {got['load_before']:.1f}"),
-        ("streams", f"gaze with 30 channels and {got['streams'] - 1} with {got['channels']}, {got['rate_hz']:g} Hz, "
-                    f"{got['recorded_s']:g} s, {got['epochs']} epoch(s)"),
-        *((key.replace("_", " "), f"{samples[key]:,}") for key in samples),
+        (
+            "streams",
+            f"gaze with 30 channels and {got['streams'] - 1} with {got['channels']}, {got['rate_hz']:g} Hz each",
+        ),
+        ("recorded", f"{got['recorded_s']:g} s in {got['epochs']} epoch(s)"),
+        *((f"samples {key.replace('_', ' ')}", f"{count:,}") for key, count in got["samples"].items()),
         ("gap rows", str(got["gap_rows"])),
-        ("stored (raw)", f"{got['stored_mb']} MB ({got['raw_mb']} MB)"),
-        ("written to disk", ", ".join(f"{name} {mb} MB" for name, mb in got["disk_mb"].items())),
-        ("CPU, % of a core", ", ".join(f"{name} {percent}" for name, percent in cpu.items())),
-        ("CPU s, stop to sealed", ", ".join(f"{name} {s}" for name, s in got["cpu_s_from_stop_to_sealed"].items())),
-        ("peak RSS, MB", ", ".join(f"{name} {mb}" for name, mb in got["peak_rss_mb"].items())),
+        ("stored", f"{got['stored_mb']} MB of {got['raw_mb']} MB"),
+        ("written to disk", each("disk_mb", " MB")),
+        ("CPU, % of a core", each("cpu_percent_of_a_core")),
+        ("CPU s, stop to sealed", each("cpu_s_from_stop_to_sealed")),
+        ("peak RSS, MB", each("peak_rss_mb")),
         ("frames not acknowledged", f"{got['most_pending_frames']} at most, of {10 * got['streams']} a second"),
-        ("upload lag at the end", f"{got['upload_lag']['mb']} MB, stored {got['upload_lag']['s']} s after the agent's last frame, "
-                                  f"sealed {got['sealed_after_s']} s after it"),
-        ("stopping took", f"{got['stop_s']} s"),
+        ("stopping", f"{got['stop_s']} s"),
+        (
+            "upload lag at the stop",
+            f"{lag['mb']} MB, stored {lag['s']} s later; sealed {got['sealed_after_s']} s later",
+        ),
         ("generator late by", f"{got['generator_late_ms']} ms at most"),
         ("zero loss", "yes" if got["passed"] else "NO"),
-    ]  # fmt: skip
+    ]
     return "\n".join(f"{name:<24} {value}" for name, value in lines)
 
 
