@@ -3,15 +3,16 @@
     .venv/bin/python benchmarks/kills.py [--kills 10] [--cut-seconds 30] [--seed 1] [--json FILE]
 
 One recording is made at 1200 Hz by the real processes on this machine: a simulated tracker on LSL, the station agent
-(paired), the site under uvicorn with SQLite, and its broker. Each is killed (SIGKILL) that many times, in random order
-and 0.5 to 2.5 s apart, and started again; the agent's way to the server leads through a relay that for a while passes
-nothing on. A page begins a new epoch whenever the agent is back. Claims, each checked against what was written down
-before the server saw it (see `verify`):
+(paired), the site under uvicorn with SQLite, and its broker. Each is killed (SIGKILL) that many times, in random order,
+0.5 to 2.5 s after it has taken up its work, and started again; the agent's way to the server leads through a relay that
+for a while passes nothing on. A page begins a new epoch whenever the agent is back. Claims, each checked against what
+was written down before the server saw it (see `verify`):
 
 * every sample that reached the spool is in the store exactly once, byte for byte;
 * every discontinuity of the stored samples is a Gap row, and there is no other Gap row;
 * each kill of the agent costs at most 0.11 s of what it had received;
-* the agent's downtime is a Gap row each time.
+* the agent's downtime is a Gap row each time;
+* no connection ends in an exception in the server, whoever else is down.
 
 What the agent had *received* is what liblsl had handed to it: `agent` below runs `gazeroom-agent` with a `pull_chunk`
 that writes the times it returns into a file mapped into memory, which outlives the process.
@@ -215,6 +216,7 @@ class Life:
     """One life of the agent: its receipts; when it was killed and the next was started (LSL seconds); its spool."""
 
     receipts: Path
+    started: float
     killed: float = float("nan")
     next: float = float("nan")
     spool: Path | None = None
@@ -287,9 +289,9 @@ class Session:
             "PYTHONPATH": str(ROOT),
         }
         if part == "agent":
-            life = Life(self.folder / f"received-{len(self.lives)}")
+            life = Life(self.folder / f"received-{len(self.lives)}", time.monotonic())
             if self.lives:
-                self.lives[-1].next = time.monotonic()
+                self.lives[-1].next = life.started
             self.lives.append(life)
         self.parts[part] = self.supervisor.start(part, self._command(part), env=environment)
         if part == "agent":
@@ -334,7 +336,8 @@ class Session:
         if part == "tracker":
             started = (self.folder / "logs" / "tracker.log").read_text().count("Simulated eye tracker")
             return started == 1 + self.kills["tracker"]
-        return self.page is not None and self.page.epoch is not None
+        kept = self.truth / f"1-{self.page.epoch if self.page else None}.gzr"
+        return kept.exists() and kept.stat().st_size > 0
 
     # — trouble —
 
@@ -368,11 +371,11 @@ class Session:
             mended.set()
 
         for i, part in enumerate(order):
-            time.sleep(rng.uniform(0.5, 2.5))
             if i == at:
                 self.network.cut()
                 threading.Timer(cut_s, mend).start()
             wait(f"the {part} to be back", lambda part=part: self.ready(part))
+            time.sleep(rng.uniform(0.5, 2.5))
             self.kill(part, rng)
         wait("the network", mended.is_set)
         for part in PARTS:
@@ -448,7 +451,8 @@ def verify(session: Session, stopped: dict[str, Any]) -> dict[str, Any]:
     for life in session.lives:
         got = received(life.receipts)
         killed = life.spool is not None
-        own = [e for e in epochs if got.size and got[0] <= recording.epochs[e]["began"]["lsl"] <= got[-1] + 1e-3]
+        end = life.killed if killed else session.asked
+        own = [e for e in epochs if life.started <= recording.epochs[e]["began"]["lsl"] <= end]
         for epoch in own:
             began = recording.epochs[epoch]["began"]["lsl"]
             mine = samples[epoch]
@@ -503,6 +507,9 @@ def verify(session: Session, stopped: dict[str, Any]) -> dict[str, Any]:
         silent = len(times) and times[0] - began > PAUSED_S
         if silent and not any(r.kind == Gap.Kind.SILENCE and r.t1 == times[0] for r in rows):
             failures.append(f"Epoch {i} began with {times[0] - began:.3f} s of silence and no row says so.")
+    exceptions = (session.folder / "logs" / "server.log").read_text().count("Exception in ASGI application")
+    if exceptions:
+        failures.append(f"{exceptions} connections ended in an exception in the server.")
     kinds = [r.kind for r in rows]
     return {
         "epochs": len(epochs),
@@ -515,6 +522,7 @@ def verify(session: Session, stopped: dict[str, Any]) -> dict[str, Any]:
         "lost_s_per_agent_kill": [round(x, 4) for x in lost],
         "lost_s_most": round(max(lost, default=0.0), 4),
         "agent_downtime_s": [round(x, 2) for x in down],
+        "server_exceptions": exceptions,
         "failures": failures,
     }
 

@@ -60,6 +60,10 @@ def test_the_downtime_of_the_agent_is_one_gap_row(session: dict[str, Any]) -> No
     assert len(session["agent_downtime_s"]) == session["gap_rows"]["between"] == 1
 
 
+def test_a_broker_that_is_killed_takes_no_connection_of_the_agent_along(session: dict[str, Any]) -> None:
+    assert session["server_exceptions"] == 0
+
+
 def test_a_step_of_the_frame_number_a_pause_and_a_new_epoch_are_each_a_discontinuity(kills: ModuleType) -> None:
     def rows(times: list[float], numbers: list[float]) -> np.ndarray:
         table = np.zeros((len(times), 31))
