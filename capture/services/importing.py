@@ -372,7 +372,7 @@ def _track(recording: Recording, reading: Reading, inputs: dict[str, Any]) -> bo
     inputs_sha256 = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     made = {"recording": recording, "inputs_sha256": inputs_sha256, "code_version": code_version()}
     known = GazeTrack.objects.filter(**made).first()
-    path, sha256 = processing._keep(reading.track)
+    path, sha256 = processing.keep_track(reading.track)
     if known is not None:
         return False
     with transaction.atomic():

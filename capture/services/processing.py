@@ -152,7 +152,7 @@ def _make(recording: Recording) -> GazeTrack:
         return known
 
     built, clock = _build(recording, image)
-    path, sha256 = _keep(built)
+    path, sha256 = keep_track(built)
     utterances = _utterances(transcript, clock, built)
     with transaction.atomic():
         if known is not None:
@@ -254,7 +254,8 @@ def _calibrations(recording: Recording) -> Iterable[Calibration]:
 
 def _tracker_clock(stretches: list[Stretch]) -> dict[str, Any]:
     """How far the tracker's clock was from the agent's, and how sure that is."""
-    found = [clocks.tracker_offset(s.samples[:1, 0], s.clock) for s in stretches if s.clock is not None]
+    timed = [(s.samples[np.isfinite(s.samples[:, 0]), 0], s.clock) for s in stretches if s.clock is not None]
+    found = [clocks.tracker_offset(t[:1], measured) for t, measured in timed if len(t)]
     known = [(float(offset[0]), bound) for offset, bound in found if bound is not None]
     if not known:
         return {"tracker_offset_ms": None, "tracker_bound_ms": None}
@@ -391,14 +392,17 @@ def _unsealed_gaps(recording: Recording) -> list[Gap]:
             continue
         samples = np.concatenate([f.samples for f in found])
         out += gaps.sample_gaps(recording, epoch, samples)
-        end = float(samples[-1, 0])
+        timed = samples[np.isfinite(samples[:, 0]), 0]
+        if not len(timed):
+            continue  # nothing says when that was
+        end = float(timed[-1])
         out.append(
             Gap(recording=recording, kind=Gap.Kind.UNSEALED, stream=stream, epoch=epoch, missing=None, t0=end, t1=end)
         )
     return out
 
 
-def _keep(track: Track) -> tuple[str, str]:
+def keep_track(track: Track) -> tuple[str, str]:
     """Store the npz under its hash, whole or not at all; returns its path under the data directory and its SHA-256."""
     data = track.to_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
