@@ -27,6 +27,7 @@ from capture.frames import (
     EYE_CHANNELS,
     EYES,
     GAZE,
+    SOURCE,
     Frame,
     FrameError,
     channel_label,
@@ -221,7 +222,8 @@ def raw_streams(recording: Recording) -> tuple[Stream, ...]:
                     samples=samples,
                     channels=channels,
                     rate_hz=float(about.get("rate_hz") or 0.0),
-                    clock=clock,
+                    # A companion has a clock of its own, which may be another computer's.
+                    clock=clock if stream in (GAZE, SOURCE) else clock[:0],
                     source_id=str(about.get("source_id") or ""),
                     acquisition=about.get("device"),
                     display=about.get("display"),

@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from capture.frames import CLOCK, GAZE, SOURCE
 from capture.gaze.track import GazeTrack as Track
 from capture.models import GazeTrack, Recording
 from capture.queries.recordings import answers_shown
 from study.models import User
 
 from . import processing, tracks
+
+#: What the streams of the tracker are called.
+STREAM_NAMES = {GAZE: "Gaze", CLOCK: "Tracker clock", SOURCE: "As the tracker sent it"}
 
 #: Shorter losses of gaze are blinks or noise, and would only blur the timeline, seconds.
 SHORTEST_S = 0.1
@@ -60,13 +64,13 @@ def replay(row: GazeTrack, *, answers: bool) -> dict[str, Any]:
 def intervals(row: GazeTrack, track: Track) -> list[dict[str, Any]]:
     """Stretches of the recording that lack something, seconds of recording time, in order.
 
-    `gap`: no sample came (a Gap row; `why` says what kind). `away`: no image was on the screen. `lost`: samples came
-    without gaze, for SHORTEST_S or longer.
+    `gap`: no gaze sample came (a Gap row; `why` says what kind). `away`: no image was on the screen. `lost`: samples
+    came without gaze, for SHORTEST_S or longer.
     """
     since = track.origin_lsl - _tracker_ahead(row)
     out = [
         {"kind": "gap", "why": gap.get_kind_display(), "start": gap.t0 - since, "end": max(gap.t1, gap.t0) - since}
-        for gap in row.recording.gaps.all()
+        for gap in row.recording.gaps.filter(stream=GAZE)
     ]
     gone = ~(np.isfinite(track.screen_x) & np.isfinite(track.screen_y))
     for kind, mask in (("away", track.state < 0), ("lost", gone & (track.state >= 0))):
@@ -114,6 +118,26 @@ def remarks(row: GazeTrack) -> list[str]:
             "in time; the image counts as hidden there."
         )
     return out
+
+
+def heard(recording: Recording) -> list[str]:
+    """What sealing found wrong with the stored times, and what the station heard from its devices; each once."""
+    out: dict[str, None] = {}
+    for about in sorted(recording.epochs.values(), key=lambda about: str(about.get("at", ""))):
+        for stream, sentences in (about.get("faults") or {}).items():
+            name = stream_name(recording, int(stream))
+            out |= dict.fromkeys(f"{name}: {sentence}" for sentence in sentences)
+        notes = [note for note in about.get("notes") or [] if isinstance(note, dict)]
+        out |= dict.fromkeys(f"The tracker: {note['text']}" for note in notes if isinstance(note.get("text"), str))
+    return list(out)
+
+
+def stream_name(recording: Recording, stream: int) -> str:
+    """What people call a stored stream: a companion by the name it was announced with."""
+    if stream in STREAM_NAMES:
+        return STREAM_NAMES[stream]
+    told = ((about.get("streams") or {}).get(str(stream)) or {} for about in recording.epochs.values())
+    return next((str(one["name"]) for one in told if one.get("name")), f"Stream {stream}")
 
 
 def _nullable(values: Any, gone: Any, step: int) -> list[float | None]:

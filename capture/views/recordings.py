@@ -13,11 +13,12 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from capture.frames import GAZE
 from capture.gaze.formats.table import FORMATS
 from capture.models import Gap, Recording
 from capture.queries.measures import studies_measured_for
 from capture.queries.recordings import answers_shown, image_of_recording, recordings_exported_to, recordings_visible_to
-from capture.services.replay import gap_origin, remarks, replay, shows_answers
+from capture.services.replay import gap_origin, heard, remarks, replay, shows_answers, stream_name
 from study.models import Study
 from study.queries.studies import STAFF, studies_visible_to
 from study.services.errors import Refused
@@ -89,6 +90,10 @@ def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
     origin = gap_origin(track) if track else None
     for gap in gaps:
         gap.at = None if origin is None else gap.t0 - origin
+        gap.of = "" if gap.stream == GAZE else stream_name(recording, gap.stream)
+    segments = list(recording.segments.all())
+    for segment in segments:
+        segment.name = stream_name(recording, segment.stream)
     context = {
         "recording": recording,
         "badge": BADGES[recording.state],
@@ -98,8 +103,9 @@ def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "duration": _duration(track),
         "gaps": gaps,
         "remarks": remarks(track) if track else [],
-        "missing": sum(g.missing or 0 for g in gaps if g.kind == Gap.Kind.SAMPLES),
-        "segments": recording.segments.all(),
+        "missing": sum(g.missing or 0 for g in gaps if g.kind == Gap.Kind.SAMPLES and g.stream == GAZE),
+        "heard": heard(recording),
+        "segments": segments,
         "answers": shows_answers(recording, request.user),
         "measured": measures.of_recording(recording, request.user),
     }
