@@ -14,6 +14,8 @@ from capture.frames import GAZE, GAZE_CHANNELS
 SILENCE_S = 0.5
 #: Companion streams are stamped by their programs, which are late now and then: a shorter pause is no gap.
 COMPANION_SLACK_S = 0.1
+#: Beyond this float64 holds no sequence numbers one apart: what a device says there is no count.
+MAX_NUMBER = 2.0**53
 FRAME_NUMBER = 1 + GAZE_CHANNELS.index("FrameNumber")
 
 Array = NDArray[np.float64]
@@ -82,9 +84,11 @@ class GapFinder:
         """`samples` float64 [n, columns] in order of arrival, times in column 0."""
         if not len(samples):
             return
-        times = samples[:, 0]
-        numbers = samples[:, self._number] if self._number is not None else np.full(len(times), np.nan)
-        finite = np.isfinite(times)
+        finite = np.isfinite(samples[:, 0])
+        times = np.where(finite, samples[:, 0], np.nan)
+        numbered = self._number is not None and self._number < samples.shape[1]
+        numbers = samples[:, self._number] if numbered else np.full(len(times), np.nan)
+        numbers = np.where(np.abs(numbers) < MAX_NUMBER, numbers, np.nan)
         self._untimed += int(np.sum(~finite))
         first = self._last is None
         if finite.any():
@@ -98,7 +102,8 @@ class GapFinder:
             start -= 1
         self._last = (float(numbers[-1]), float(times[-1]))
         self._place += len(samples)
-        steps, spans = np.diff(numbers), np.diff(times)
+        with np.errstate(over="ignore"):
+            steps, spans = np.diff(numbers), np.diff(times)
         self._back += int(np.sum(spans < 0))
         self._repeated += int(np.sum(spans == 0))
         counted = np.isfinite(steps)
@@ -107,7 +112,8 @@ class GapFinder:
         for i in np.flatnonzero(np.where(counted, (steps != 1) | paused, late)):
             missing: int | None
             if not counted[i]:
-                missing = max(round(float(spans[i]) * self._rate) - 1, 1)
+                periods = float(spans[i]) * self._rate
+                missing = max(round(periods) - 1, 1) if periods < MAX_NUMBER else None
             else:
                 # Numbers that go back are a tracker that started again, and one that paused may not have counted: how
                 # much is missing is not known.

@@ -83,7 +83,7 @@ def silence_gaps(recording: Recording, epoch: UUID, told: Any, samples: dict[int
         if not isinstance(row, dict) or (row.get("after_frame") is not None and row.get("before_frame") is not None):
             continue
         stream, t0, t1 = row.get("stream", GAZE), row.get("t0"), row.get("t1")
-        if not all(isinstance(t, int | float) and np.isfinite(t) for t in (t0, t1)) or stream not in samples:
+        if not (_is_number(t0) and _is_number(t1) and isinstance(stream, int) and stream in samples):
             continue
         place = _whole(row.get("place", 0)) or 0
         if (stream != GAZE and stream < FIRST_COMPANION) or place not in (0, samples[stream]):
@@ -97,8 +97,8 @@ def silence_gaps(recording: Recording, epoch: UUID, told: Any, samples: dict[int
                 after_frame=_whole(row.get("after_frame")),
                 before_frame=_whole(row.get("before_frame")),
                 missing=None,
-                t0=float(t0),  # type: ignore[arg-type]
-                t1=float(t1),  # type: ignore[arg-type]
+                t0=float(t0),
+                t1=float(t1),
                 place=place,
             )
         )
@@ -106,4 +106,8 @@ def silence_gaps(recording: Recording, epoch: UUID, told: Any, samples: dict[int
 
 
 def _whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and np.isfinite(value) and abs(value) < 2**62 else None
+    return int(value) if _is_number(value) and abs(value) < 2**62 else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < float("inf")

@@ -95,12 +95,12 @@ class _Appended:
 class FrameFile(_Appended):
     """The frames of one stream and epoch, numbered from 0 without a hole.
 
-    `channels` is how many each frame must have; None where that was not announced.
+    `channels` is how many each frame must have; None where that was not announced: as many as the first.
     """
 
     def __init__(self, path: Path, stream: int, epoch: UUID, channels: int | None = None) -> None:
         super().__init__(path)
-        self._channels = channels
+        self._channels, self._announced = channels, channels is not None
         self.stream, self.epoch = stream, epoch
         self.next = 0
         self._hash = hashlib.sha256()
@@ -109,6 +109,7 @@ class FrameFile(_Appended):
             for header, data in frames.read_encoded(path):
                 if (header.stream, header.epoch, header.sequence) != (stream, epoch, self.next):
                     raise StoreError(f"{path.name} holds frame {header.sequence} where frame {self.next} belongs.")
+                self._channels = header.channels if self._channels is None else self._channels
                 self.next += 1
                 self._hash.update(data)
                 length += len(data)
@@ -132,7 +133,7 @@ class FrameFile(_Appended):
         is stored. Raises StoreError for bytes that are no frame of this file.
         """
         fresh: list[bytes] = []
-        place = self.next
+        place, channels = self.next, self._channels
         complete = True
         for one in data:
             try:
@@ -141,10 +142,12 @@ class FrameFile(_Appended):
                 raise StoreError(str(error)) from error
             if frame.stream != self.stream or frame.epoch != self.epoch:
                 raise StoreError(f"A frame of epoch {frame.epoch} was sent into epoch {self.epoch}.")
-            if self._channels not in (None, frame.channels):
+            channels = frame.channels if channels is None else channels
+            if channels != frame.channels:
+                said = f"epoch {self.epoch} announced" if self._announced else "those before it have"
                 raise StoreError(
                     f"Frame {frame.sequence} of stream {frame.stream} has {frame.channels} channels, "
-                    f"but epoch {self.epoch} announced {self._channels}."
+                    f"but {said} {channels}."
                 )
             if frame.sequence < place:
                 continue
@@ -157,7 +160,7 @@ class FrameFile(_Appended):
             whole = b"".join(fresh)
             self._write(whole)
             self._hash.update(whole)
-            self.next = place
+            self.next, self._channels = place, channels
         return complete
 
 
