@@ -226,6 +226,26 @@ def test_after_ten_minutes_what_is_there_is_processed_and_the_missing_end_is_a_g
     assert processing.reap() == 0
 
 
+def test_samples_without_a_time_at_either_end_keep_neither_track_nor_gap_from_being_made(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene.zoom_and_pan(looks=6)
+    end = float(scene.rows[-2, 0])
+    scene.rows[[0, -1], 0] = np.nan
+    at = scene.rows[1, 0] + np.array([-60.0, 0.0])
+    clock = np.column_stack([at, np.zeros(2), np.full(2, 1e-5), at])
+    recording, _ = recordings.open_recording(read=read)
+    store_epoch(recording, scene.rows, sealed=False, clock=clock)
+    store_page(recording, scene.states, scene.exchanges)
+    submitted(read)
+    later = timezone.now() + timedelta(minutes=11)
+    monkeypatch.setattr(processing.timezone, "now", lambda: later)
+    row = processing.process(recording_id=recording.pk)
+    assert row is not None and row.samples == len(scene.rows) - 2
+    assert row.quality["tracker_offset_ms"] == 0.0
+    assert Gap.objects.get(recording=recording, kind=Gap.Kind.UNSEALED).t1 == end
+
+
 def test_a_recording_another_worker_is_making_is_not_started_again(
     read: Read, woken: list[str], django_capture_on_commit_callbacks: Any
 ) -> None:
