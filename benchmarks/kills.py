@@ -16,6 +16,11 @@ was written down before the server saw it (see `verify`):
 
 What the agent had *received* is what liblsl had handed to it: `agent` below runs `gazeroom-agent` with a `pull_chunk`
 that writes the times it returns into a file mapped into memory, which outlives the process.
+
+    .venv/bin/python benchmarks/kills.py --hour [HOURS]
+
+Delivery instead of kills: a spool of so many hours (1) at 1200 Hz waits when the agent starts; how long until the site
+has sealed it and the agent has deleted it, and the memory and processor time of both.
 """
 
 from __future__ import annotations
@@ -259,8 +264,8 @@ class Session:
 
     # — starting —
 
-    def open(self) -> None:
-        """Migrate, make a study with an open read, pair the station, start everything and record."""
+    def open(self, *parts: str) -> None:
+        """Migrate, make a study with an open read, start these parts and pair the station."""
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0, interactive=False)
@@ -269,14 +274,19 @@ class Session:
         from study.services import reading
         from tests.factories import make_study
 
-        for part in ("broker", "server", "tracker"):
+        for part in parts:
             self.start(part)
         self.address = f"http://127.0.0.1:{self.network.port}"
         self.pairing = stations.pair_here(name=Station.THIS_MACHINE, server=self.address, spool=self.spool)
         enrolment = make_study(gaze="optional", consented=True).enrolments.get()
         self.read = reading.open_next(enrolment=enrolment, actor=enrolment.user)
         self.recording, self.token = recordings.open_recording(read=self.read)
+        self.ingest = self.address.replace("http", "ws", 1) + "/ws/ingest/"
+
+    def record(self) -> None:
+        """Start the agent and its page, and wait until something is recorded."""
         self.start("agent")
+        self.visit()
         wait("the first frame", lambda: any(p.stat().st_size for p in self.truth.glob("1-*.gzr")))
 
     def start(self, part: str) -> None:
@@ -294,10 +304,10 @@ class Session:
                 self.lives[-1].next = life.started
             self.lives.append(life)
         self.parts[part] = self.supervisor.start(part, self._command(part), env=environment)
-        if part == "agent":
-            start = {"recording": str(self.recording.pk), "token": self.token}
-            start["socket"] = self.address.replace("http", "ws", 1) + "/ws/ingest/"
-            self.page = Page(self.agent_port, self.pairing.key, self.address, start)
+
+    def visit(self) -> None:
+        start = {"recording": str(self.recording.pk), "token": self.token, "socket": self.ingest}
+        self.page = Page(self.agent_port, self.pairing.key, self.address, start)
 
     def _command(self, part: str) -> list[str]:
         python = sys.executable
@@ -358,6 +368,8 @@ class Session:
             self.page.leave()
         time.sleep(rng.uniform(0.0, 0.5))
         self.start(part)
+        if part == "agent":
+            self.visit()
 
     def trouble(self, kills: int, cut_s: float) -> None:
         rng = random.Random(self.seed)
@@ -545,8 +557,8 @@ def _gaps(epochs: list[str], samples: dict[str, np.ndarray]) -> list[tuple[Any, 
     return out
 
 
-def measure(folder: Path, kills: int, cut_s: float, seed: int) -> dict[str, Any]:
-    """One whole session in `folder`, which must be this process's GAZEROOM_DATA's parent."""
+def set_up(folder: Path) -> None:
+    """Django in this process, with the same data as the server's."""
     import django
 
     os.environ["GAZEROOM_DATA"] = str(folder / "data")
@@ -554,10 +566,16 @@ def measure(folder: Path, kills: int, cut_s: float, seed: int) -> dict[str, Any]
     for name in ("REDIS_URL", "DATABASE_URL"):
         os.environ.pop(name, None)
     django.setup()
+
+
+def measure(folder: Path, kills: int, cut_s: float, seed: int) -> dict[str, Any]:
+    """One whole session of kills in `folder`."""
+    set_up(folder)
     began = time.monotonic()
     session = Session(folder, seed)
     try:
-        session.open()
+        session.open("broker", "server", "tracker")
+        session.record()
         opened = time.monotonic()
         session.trouble(kills, cut_s)
         over = time.monotonic()
@@ -573,10 +591,91 @@ def measure(folder: Path, kills: int, cut_s: float, seed: int) -> dict[str, Any]
         "sealed_after_s": round(sealing, 1),
         "total_s": round(time.monotonic() - began, 1),
         **figures,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}, "
-        f"Python {platform.python_version()}",
+        **here(),
+    }
+
+
+def here() -> dict[str, str]:
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    return {
+        "machine": f"{machine}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
+
+
+# ── an hour that waited ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def deliver(folder: Path, hours: float) -> dict[str, Any]:
+    """Fill a spool as an agent that was killed leaves it, start the agent, and wait until nothing is left of it."""
+    set_up(folder)
+    from capture.frames import GAZE, read_encoded
+    from capture.models import Segment
+
+    session = Session(folder, 1)
+    try:
+        session.open("broker", "server")
+        wait("the server", lambda: session.ready("server"))
+        filled = _fill(session, hours)
+        kept = session.truth / f"1-{filled}.gzr"
+        wait("the spool to be seen", kept.exists)
+        before = {"server": _cpu_s(session.parts["server"].process.pid)}
+        began = time.monotonic()
+        session.start("agent")
+        wait("the delivery", lambda: not list(session.spool.glob("*/*/recording.json")), 3600)
+        took = time.monotonic() - began
+        pids = {part: session.parts[part].process.pid for part in ("agent", "server")}
+        segment = Segment.objects.get(recording=session.recording, stream=GAZE)
+        same = [d for _, d in read_encoded(segment.file)] == [d for _, d in read_encoded(kept)]
+        return {
+            "hours": hours,
+            "samples": segment.samples,
+            "megabytes": round(kept.stat().st_size / 1e6, 1),
+            "delivered_and_sealed_s": round(took, 1),
+            "samples_per_s": round(segment.samples / took),
+            **{f"{part}_peak_memory_mb": _peak_mb(pid) for part, pid in pids.items()},
+            **{f"{part}_cpu_s": round(_cpu_s(pid) - before.get(part, 0.0), 1) for part, pid in pids.items()},
+            "failures": [] if same and segment.samples == int(hours * 3600 * RATE_HZ) else ["The store differs."],
+            **here(),
+        }
+    finally:
+        session.close()
+
+
+def _fill(session: Session, hours: float) -> str:
+    """Noise of single precision in the channels that vary, and validity; returns the epoch."""
+    from capture.agent.spool import Spool
+    from capture.frames import CLOCK, CLOCK_CHANNELS, GAZE, GAZE_CHANNELS
+
+    rng = np.random.default_rng(session.seed)
+    streams: dict[str, dict[str, Any]] = {
+        str(GAZE): {"name": "gaze", "labels": list(GAZE_CHANNELS), "rate_hz": RATE_HZ},
+        str(CLOCK): {"name": "clock", "labels": list(CLOCK_CHANNELS)},
+    }
+    spool, now, n = Spool(session.spool), time.monotonic(), round(RATE_HZ / 10)
+    epoch = spool.create(str(session.recording.pk), session.token, session.ingest, streams, now)
+    constant = [i for i, label in enumerate(GAZE_CHANNELS, 1) if label.endswith("Valid")]
+    for k in range(round(hours * 36_000)):
+        samples = rng.normal(size=(n, 1 + len(GAZE_CHANNELS))).astype(np.float32).astype(np.float64)
+        samples[:, constant] = 1.0
+        samples[:, 29] = np.arange(k * n, (k + 1) * n)
+        samples[:, 0] = now + samples[:, 29] / RATE_HZ
+        samples[:, 30] = samples[:, 0] // 1e-6
+        epoch.files[GAZE].append(samples)
+    epoch.sync()
+    epoch.close()
+    spool.close()
+    return str(epoch.epoch)
+
+
+def _peak_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(round(int(line.split()[1]) / 1e3, 1) for line in lines if line.startswith("VmHWM"))
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def main() -> int:
@@ -586,15 +685,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work in this new folder and leave it behind")
+    parser.add_argument("--hour", nargs="?", type=float, const=1.0, metavar="HOURS", help="deliver a spool instead")
     options = parser.parse_args()
     if options.kills < 1 or options.cut_seconds < 0:
         parser.error("--kills is a whole number above 0, --cut-seconds no less than 0.")
+    if options.hour is not None and options.hour < 0.001:
+        parser.error("--hour is a number of hours of at least 0.001.")
     if options.keep and options.keep.exists():
         parser.error(f"{options.keep} exists already: name a new folder.")
     with tempfile.TemporaryDirectory(prefix="kills-") as temporary:
         folder = options.keep.absolute() if options.keep else Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        figures = measure(folder, options.kills, options.cut_seconds, options.seed)
+        if options.hour is not None:
+            figures = deliver(folder, options.hour)
+        else:
+            figures = measure(folder, options.kills, options.cut_seconds, options.seed)
     for name, value in figures.items():
         if name != "failures":
             print(f"{name.replace('_', ' '):34s} {value}")
