@@ -7,7 +7,8 @@ recordings: the image trials of Lund 2013 one after another, and all of them joi
 the length of one read). Every side goes from screen pixels to degrees to velocity to events, on one core, best of
 several calls after one that is not counted; ours has numba compiled in that first call (its seconds are shown), and
 stands a second time without numba. "whole" is `detection.detect`: it also marks lost gaze and blinks and tabulates
-position and amplitude of every event, which the peers do not.
+position and amplitude of every event, which the peers do not. Seconds are of processor time: on a quiet machine the
+same as by the clock, on a loaded one nearer to it.
 """
 
 from __future__ import annotations
@@ -115,11 +116,14 @@ def main() -> None:
     print(f"{'recording':9} {'samples':>7} {'who':32} {'samples/s':>12}  fixation saccade    pso (kappa against MN)")
     for row in figures:
         shown = ["   -   " if v is None else f"{v:7.3f}" for v in row["kappa"].values()]
-        print(
-            f"{row['set']:9} {row['samples']:7} {row['who']:32} {row['samples_s']:12,.0f}  {'  '.join(shown)}  {row['note']}"
-        )
+        head = f"{row['set']:9} {row['samples']:7} {row['who']:32} {row['samples_s']:12,.0f}"
+        print(f"{head}  {'  '.join(shown)}  {row['note']}")
     for row in report["ratios"]:
         print(f"{row['set']:9} {row['ours']} / {row['peer']}: {row['ratio']:.0f}x (asked: {row['asked']}x)")
+
+
+def whole(algorithm: Any, t: Any, px: Any) -> Any:
+    return detection.detect(t, px, DISPLAY, algorithm=algorithm)
 
 
 def measure(name: str, data: Any, pythons: dict[str, Path], scratch: str, repeats: int) -> list[dict[str, Any]]:
@@ -152,11 +156,10 @@ def measure(name: str, data: Any, pythons: dict[str, Path], scratch: str, repeat
             start = time.perf_counter()
             function(*parts[0])
             first = time.perf_counter() - start
-            found = [detection.detect(*p, DISPLAY, algorithm=algorithm).labels for p in parts]  # type: ignore[arg-type]
-            labels = np.concatenate(found)
+            labels = np.concatenate([whole(algorithm, *part).labels for part in parts])
             seconds, _ = best(lambda f=function: [f(*p) for p in parts], repeats)
             add(f"{algorithm} ({how})", seconds, labels, f"first call {first:.2f} s")
-            seconds, _ = best(lambda a=algorithm: [detection.detect(*p, DISPLAY, algorithm=a) for p in parts], repeats)
+            seconds, _ = best(lambda a=algorithm: [whole(a, *p) for p in parts], repeats)
             add(f"{algorithm} whole ({how})", seconds, labels)
     return rows
 

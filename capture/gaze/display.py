@@ -84,7 +84,8 @@ class Display:
         """Screen pixels [..., 2] as degrees from the display's centre [..., 2] (x to the right, y down)."""
         tangent = np.asarray(screen_px, dtype=np.float64) - (self.width_px / 2, self.height_px / 2)
         tangent *= np.divide(self.mm_per_px, self.distance_mm)
-        return np.degrees(np.arctan(tangent))
+        np.arctan(tangent, out=tangent)
+        return np.degrees(tangent, out=tangent)
 
     def angle_between(self, a_px: ArrayLike, b_px: ArrayLike) -> Floats:
         """Visual angle in degrees between screen points [..., 2] and [..., 2], as seen from the eye."""

@@ -21,8 +21,13 @@ _EVEN = 0.02
 
 
 def sample_step(t: ArrayLike) -> float:
-    """The median step between samples, seconds. Raises ValueError if the times do not ascend."""
-    step = float(np.median(np.diff(np.asarray(t, dtype=np.float64))))
+    """The median step between samples, seconds (in a long recording of every so many steps).
+
+    Raises ValueError if it is not positive: the times do not ascend.
+    """
+    times = np.asarray(t, dtype=np.float64)
+    every = max(1, (len(times) - 1) // 2000)
+    step = float(np.median(times[1::every] - times[: len(times) - 1 : every]))
     if not step > 0:
         raise ValueError("The times do not ascend: the samples cannot have a velocity.")
     return step
@@ -58,17 +63,18 @@ def slopes(t: ArrayLike, degrees: ArrayLike, *, window_s: float, step: float | N
     n = len(times)
     if xy.shape != (n, 2):
         raise ValueError(f"degrees has shape {xy.shape}, [{n}, 2] is needed for {n} times.")
-    out = np.full((2, n), np.nan)
     if n < 2:
-        return out
+        return np.full((2, n), np.nan)
     if step is None:
         step = sample_step(times)
     half = max(1, round(window_s / step / 2))
     if _slopes.pays(n):
+        out = np.empty((2, n))
         _slopes.compiled(
             frozen(times), frozen(xy[:, 0]), frozen(xy[:, 1]), step, _longest_step(step, window_s), half, out[0], out[1]
         )
     else:
+        out = np.full((2, n), np.nan)
         _vectorised(times, np.ascontiguousarray(xy.T), step, _longest_step(step, window_s), half, out)
     return out
 
@@ -189,4 +195,6 @@ def _slopes(t: Any, x: Any, y: Any, step: float, longest: float, half: int, out_
 
 def speed(slope: Floats) -> Floats:
     """Length of the velocity [2, N], °/s, [N]."""
-    return np.sqrt(slope[0] * slope[0] + slope[1] * slope[1])
+    squared = slope[0] * slope[0]
+    squared += slope[1] * slope[1]
+    return np.sqrt(squared, out=squared)
