@@ -11,7 +11,7 @@ was written down before the server saw it (see `verify`):
 * every sample that reached the spool is in the store exactly once, byte for byte;
 * every discontinuity of the stored samples is a Gap row, and there is no other Gap row;
 * each kill of the agent costs at most 0.11 s of what it had received;
-* the agent's downtime is a Gap row each time;
+* the agent's downtime is a Gap row each time, and each death of the tracker lies in one;
 * no connection ends in an exception in the server, whoever else is down.
 
 What the agent had *received* is what liblsl had handed to it: `agent` below runs `gazeroom-agent` with a `pull_chunk`
@@ -58,6 +58,8 @@ MOST_LOST_S = 0.11
 #: Times a receipt file has room for: an hour at 1200 Hz. The file is sparse.
 ROOM = 3600 * 1200
 PAUSED_S = 0.5
+#: Gaze flows when the newest sample is no older than this.
+FLOWS_S = 0.25
 PATIENCE_S = 240.0
 
 
@@ -235,6 +237,7 @@ class Session:
     seed: int
     lives: list[Life] = field(default_factory=list)
     kills: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
+    silenced: list[float] = field(default_factory=list)  # when the tracker was killed, LSL seconds
 
     def __post_init__(self) -> None:
         from study.site.supervisor import Supervisor
@@ -345,9 +348,15 @@ class Session:
                 return probe.connect_ex(str(self.sockets / "valkey.sock")) == 0
         if part == "tracker":
             started = (self.folder / "logs" / "tracker.log").read_text().count("Simulated eye tracker")
-            return started == 1 + self.kills["tracker"]
+            return started == 1 + self.kills["tracker"] and self._flows()
         kept = self.truth / f"1-{self.page.epoch if self.page else None}.gzr"
         return kept.exists() and kept.stat().st_size > 0
+
+    def _flows(self) -> bool:
+        """Whether the agent receives gaze."""
+        receipts = self.lives[-1].receipts
+        got = received(receipts) if receipts.exists() and receipts.stat().st_size else np.empty(0)
+        return len(got) > 0 and time.monotonic() - got[-1] < FLOWS_S
 
     # — trouble —
 
@@ -360,6 +369,8 @@ class Session:
         self.supervisor.parts.remove(dead)
         dead.stream.close()
         self.kills[part] += 1
+        if part == "tracker":
+            self.silenced.append(killed)
         if part == "agent":
             life = self.lives[-1]
             life.killed, life.spool = killed, self.folder / f"spool-{len(self.lives) - 1}"
@@ -496,6 +507,9 @@ def verify(session: Session, stopped: dict[str, Any]) -> dict[str, Any]:
             if len(span) != 1:
                 failures.append(f"The agent's downtime at {life.killed:.3f} s has {len(span)} gap rows.")
             down += [r.seconds for r in span]
+    for at in session.silenced:
+        if not any(r.t0 <= at <= r.t1 for r in rows):
+            failures.append(f"The tracker's death at {at:.3f} s is in no gap row.")
     if max(lost, default=0.0) > MOST_LOST_S:
         failures.append(f"A kill of the agent cost {max(lost):.4f} s of what it had received.")
 
