@@ -245,8 +245,28 @@ class Sockets:
     async def _open(self, origin: str) -> None:
         self.agent = PageSocket(self.station, port=0, key="key", origins=[origin])
         await self.agent.start()
-        self._pages = await websockets.serve(self.log.serve, "127.0.0.1", 0, close_timeout=0.5)
+        self.page_port = 0
+        await self._serve_pages()
         self._status = asyncio.create_task(self._push())
+
+    async def _serve_pages(self) -> None:
+        self._pages = await websockets.serve(self.log.serve, "127.0.0.1", self.page_port, close_timeout=0.5)
+        self.page_port = next(iter(self._pages.sockets)).getsockname()[1]
+
+    def open_pages(self) -> None:
+        """The page socket is back, on the port it had."""
+        asyncio.run_coroutine_threadsafe(self._serve_pages(), self._loop).result(10)
+
+    def close_pages(self) -> None:
+        """The server dies: connections break without a farewell, and new ones are refused."""
+
+        async def kill() -> None:
+            for connection in list(self._pages.connections):
+                connection.transport.abort()
+            self._pages.close()
+            await self._pages.wait_closed()
+
+        asyncio.run_coroutine_threadsafe(kill(), self._loop).result(10)
 
     async def _push(self) -> None:
         while True:
@@ -255,7 +275,7 @@ class Sockets:
 
     @property
     def capture(self) -> dict[str, Any]:
-        port = next(iter(self._pages.sockets)).getsockname()[1]
+        port = self.page_port
         return {
             "recording": "6f6f39a5-0000-4000-8000-%012x" % (time.monotonic_ns() % 2**48),
             "pageSocket": f"ws://127.0.0.1:{port}/ws/page/1/",
