@@ -14,7 +14,7 @@ from capture.frames import GAZE, GAZE_CHANNELS
 SILENCE_S = 0.5
 #: Companion streams are stamped by their programs, which are late now and then: a shorter pause is no gap.
 COMPANION_SLACK_S = 0.1
-#: Beyond this float64 holds no sequence numbers one apart: what a device says there is no count.
+#: Beyond this float64 holds no numbers one apart: what a device says there, or between two integers, is no count.
 MAX_NUMBER = 2.0**53
 FRAME_NUMBER = 1 + GAZE_CHANNELS.index("FrameNumber")
 
@@ -88,7 +88,7 @@ class GapFinder:
         times = np.where(finite, samples[:, 0], np.nan)
         numbered = self._number is not None and self._number < samples.shape[1]
         numbers = samples[:, self._number] if numbered else np.full(len(times), np.nan)
-        numbers = np.where(np.abs(numbers) < MAX_NUMBER, numbers, np.nan)
+        numbers = np.where((np.abs(numbers) < MAX_NUMBER) & (numbers == np.floor(numbers)), numbers, np.nan)
         self._untimed += int(np.sum(~finite))
         first = self._last is None
         if finite.any():
@@ -98,7 +98,8 @@ class GapFinder:
             self._add(None, numbers[0], None, self._since, float(times[0]), 0)
         start = self._place
         if self._last is not None:
-            numbers, times = np.r_[self._last[0], numbers], np.r_[self._last[1], times]
+            numbers = np.concatenate(([self._last[0]], numbers))
+            times = np.concatenate(([self._last[1]], times))
             start -= 1
         self._last = (float(numbers[-1]), float(times[-1]))
         self._place += len(samples)

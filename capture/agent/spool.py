@@ -519,7 +519,6 @@ class Recorder:
                 early = (times < self._since) & (now - self._since < EARLY_S)
                 samples = samples[~(early | (times > self._until))]
             if len(samples):
-                beside.finder.feed(samples)
                 beside.rows.append(samples)
                 beside.arrived = now
             self._cut_beside(stream, beside, whole=now - beside.arrived < STALE_S)
@@ -545,6 +544,7 @@ class Recorder:
             end = _frame_end(rows, whole=whole)
             if not end or not self._append(stream, rows[:end]):
                 break
+            beside.finder.feed(rows[:end])
             rows = rows[end:]
         if len(rows) > MAX_WAITING // 8:
             log.critical("%d samples of stream %d are lost: %s", len(rows) - MAX_WAITING // 8, stream, self.fault)
@@ -587,7 +587,6 @@ class Recorder:
                 inside = ~(early | (here > self._until))
                 samples = samples[inside]
             if len(samples):
-                self._finder.feed(samples)
                 self._rows.append(samples if raw is None else np.hstack([samples, raw[inside, 1:]]))
                 self._arrived = now
             self._cut(whole=now - self._arrived < STALE_S)
@@ -611,6 +610,8 @@ class Recorder:
                 break
             if self._owed or not self._append(GAZE, rows[:end, : 1 + len(GAZE_CHANNELS)]):
                 break
+            # By the frame: what the disk refused until it had to be let go is a gap too.
+            self._finder.feed(rows[:end])
             if rows.shape[1] > 1 + len(GAZE_CHANNELS):
                 self._owed.append(np.hstack([rows[:end, :1], rows[:end, 1 + len(GAZE_CHANNELS) :]]))
                 self._pay()
