@@ -186,6 +186,24 @@ def test_a_full_disk_is_reported_and_loses_nothing_once_there_is_room(desk: Desk
     assert np.array_equal(spooled(desk.spool.root, RECORDING), gaze(0, 210))
 
 
+def test_what_a_disk_refused_for_too_long_is_a_gap(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capture.agent.spool.MAX_WAITING", 60)
+    epoch = desk.start()
+    desk.feed(0, 60)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (epoch.files[1].size + 70, limits[1]))
+    try:
+        desk.feed(60, 120)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    desk.feed(180, 30)
+    (gap,) = desk.recorder.stop(0).gaps
+    stored = spooled(desk.spool.root, RECORDING)[:, FRAME_NUMBER]
+    missing = set(range(210)) - set(stored.astype(int).tolist())
+    assert gap["missing"] == len(missing) > 0
+    assert set(range(gap["after_frame"] + 1, gap["before_frame"])) == missing
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.sets(st.integers(1, 498), max_size=60), st.integers(1, 50))
 def test_every_missing_sample_is_in_a_gap(missing: set[int], chunk: int) -> None:
