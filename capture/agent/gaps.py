@@ -119,6 +119,9 @@ class GapFinder:
                 # Numbers that go back are a tracker that started again, and one that paused may not have counted: how
                 # much is missing is not known.
                 missing = int(steps[i]) - 1 if steps[i] > 1 else None
+            if np.isnan(times[i]) and np.isnan(times[i + 1]):
+                earlier = np.flatnonzero(np.isfinite(times[:i]))
+                self._known = float(times[earlier[-1]]) if len(earlier) else self._known
             self._add(numbers[i], numbers[i + 1], missing, float(times[i]), float(times[i + 1]), start + int(i) + 1)
         if self.t1 is not None:
             self._known = self.t1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 import numpy as np
@@ -12,6 +12,8 @@ from capture.agent.gaps import GapFinder, finder_of
 from capture.frames import FIRST_COMPANION, GAZE
 from capture.models import Gap, Recording
 
+#: No time and no number of a sample is as large; an integer may be, and more than float64 holds.
+_BEYOND = 1e100
 #: Samples from which the rate of a gaze stream is taken that announces none.
 _ENOUGH = 200
 
@@ -109,5 +111,5 @@ def _whole(value: Any) -> int | None:
     return int(value) if _is_number(value) and abs(value) < 2**62 else None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < float("inf")
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and abs(value) < _BEYOND
