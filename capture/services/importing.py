@@ -347,7 +347,7 @@ def _store(
                 recording=recording,
                 study=study,
                 image=image,
-                reader_code=_reader(told.reader or found.reader or format, study),
+                reader_code=_reader(told.reader or found.reader, format, study),
                 format=format,
                 source_sha256=digest,
                 files=files,
@@ -361,9 +361,9 @@ def _store(
     return recording
 
 
-def _reader(code: str, study: Study) -> str:
-    """A pseudonym that is no enrolled reader's: their codes are in results and releases."""
-    code = code.strip()[:23]
+def _reader(code: str, format: str, study: Study) -> str:
+    """A pseudonym that is no enrolled reader's: their codes are in results and releases. The format's name for none."""
+    code = "".join(c for c in code if c.isprintable()).strip()[:23] or format
     return f"{code} (import)" if study.enrolments.filter(reader_code=code).exists() else code
 
 

@@ -280,7 +280,9 @@ def read(path: Path, **_: Any) -> Iterator[Found]:
     some = False
     for file in _recordings(path):
         side = _sidecar(file)
-        if "image_x" not in side.get("Columns", []):
+        if not isinstance(side.get("Columns"), list):
+            raise FormatError(f"{file.name} has no list of Columns, which BIDS requires; export it again.")
+        if "image_x" not in side["Columns"]:
             continue
         some = True
         yield _found(file, side)

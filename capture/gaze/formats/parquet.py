@@ -152,7 +152,7 @@ def _meta(file: Path) -> dict[str, Any]:
         meta = json.loads(found[b"gazeroom"])
         if not isinstance(meta["track"]["rows"], int) or not isinstance(meta["track"]["columns"], int):
             raise ValueError("no image size")
-        return dict(meta)
+        return {"id": "", "image": "", "reader": "", **meta}
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise FormatError(
             f"{file.name} is no Parquet table of a Gazeroom reading ({type(error).__name__}); export it again."

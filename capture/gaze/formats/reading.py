@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +20,8 @@ from capture.gaze.track import SCHEMA, FixationTable, GazeTrack
 
 from .errors import FormatError
 from .xdf import Stream
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 Sentence = tuple[str, float, float]
@@ -91,7 +96,8 @@ class Found:
     def reading(self, size: tuple[int, int] | None = None) -> Reading:
         """The reading, for an image of this (rows, columns); by default of the size the file tells.
 
-        Raises FormatError where neither is known, they differ, or the content cannot be gaze on such an image.
+        Raises FormatError where neither is known, they differ, or the content cannot be gaze on such an image; nothing
+        else, whatever a foreign file holds. What is returned can be stored, and its id names a file.
         """
         if size is None and self.size is None:
             raise FormatError(f"{self.where} does not tell the size of its image; give its rows and columns.")
@@ -101,7 +107,43 @@ class Found:
                 f"this one has {size[1]} × {size[0]}: match it to the right image."
             )
         rows, columns = size or self.size  # type: ignore[misc]
-        return self.build(rows, columns)
+        try:
+            made = self.build(rows, columns)
+        except FormatError:
+            raise
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            log.warning("%s cannot be read", self.where, exc_info=error)
+            raise FormatError(
+                f"{self.where} does not hold what its format says ({type(error).__name__}: {error}); export it again."
+            ) from error
+        return _checked(made, self.where)
+
+
+def _checked(reading: Reading, where: str) -> Reading:
+    """The reading under an id that is a name within its folder. Raises FormatError for one that cannot be kept."""
+    track = reading.track
+    meta = track.meta
+    if not str(meta.get("schema")).startswith("gazeroom.track/"):
+        raise FormatError(f"{where} has a gaze track of the schema {meta.get('schema')!r}; export it again.")
+    for name, most, needed in (("data_loss", 1.0, True), ("rate_hz", np.inf, True), ("clock_bound_ms", np.inf, False)):
+        value = meta.get(name)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and bool(0 <= value <= most)
+        if not number and (needed or value is not None):
+            raise FormatError(f"{where} has a gaze track whose {name} is {value!r}; export it again.")
+    try:
+        text = json.dumps(meta, allow_nan=False)
+    except ValueError:
+        raise FormatError(f"{where} describes its gaze track with a number that is not finite.") from None
+    if "\\u0000" in text:
+        raise FormatError(f"{where} describes its gaze track with a NUL character.")
+    if track.states is not None:
+        for state in (track.state, track.fixations.state):
+            if len(state) and not -1 <= state.min() <= state.max() < len(track.states):
+                raise FormatError(f"{where} counts viewport states that it does not hold; export it again.")
+    for said, start, end in reading.sentences:
+        if not -np.inf < start <= end < np.inf:
+            raise FormatError(f"{where} has a sentence from {start:g} to {end:g} s ({said[:40]!r}); mend its times.")
+    return replace(reading, id=re.sub(r"[^A-Za-z0-9_-]", "-", reading.id) or "reading")
 
 
 # ── checks that every foreign table passes ────────────────────────────────────────────────────────────────────────────

@@ -163,6 +163,12 @@ def test_a_reader_of_the_study_is_not_taken_for_the_imported_one(study: Study, t
     assert recording.reader_code == f"{code} (import)"
 
 
+@pytest.mark.parametrize("said", [" ", "\0", "R\0-7"])
+def test_a_reader_whose_name_is_none_is_called_by_the_format(study: Study, tmp_path: Path, said: str) -> None:
+    (recording,) = taken(written(tmp_path, "parquet", image=image_id(study), reader=said), study).imported
+    assert recording.imported.reader_code == ("R-7" if "R" in said else "parquet")
+
+
 def test_an_export_of_the_imported_goes_out_again(study: Study, tmp_path: Path) -> None:
     (recording,) = taken(written(tmp_path / "in", "reflacx", image=image_id(study)), study).imported
     assert list(exportable_recordings(study)) == [recording]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from collections.abc import Callable
@@ -248,6 +249,85 @@ def test_a_damaged_parquet_or_gzip_is_refused(tmp_path: Path) -> None:
 
 
 # ── EGD ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def told_otherwise(folder: Path, **changes: Any) -> Path:
+    """A Parquet reading whose own description was changed."""
+    import pyarrow.parquet as pq
+
+    written(folder, parquet)
+    for file in folder.glob("*/*.parquet"):
+        table = pq.read_table(file)
+        meta = json.loads(table.schema.metadata[b"gazeroom"])
+        meta = {**meta, **changes, "track": {**meta["track"], **changes.get("track", {})}}
+        pq.write_table(table.replace_schema_metadata({"gazeroom": json.dumps(meta)}), file)
+    return folder
+
+
+def test_a_reading_whose_id_leads_out_of_its_folder_is_written_within(tmp_path: Path) -> None:
+    (found,) = parquet.read(told_otherwise(tmp_path / "a", id="../../evil"))
+    reading = found.reading()
+    for fmt in (parquet, xdf_reading, egd):
+        fmt.write(reading, tmp_path / "b" / "c" / "out")
+    assert {p.name for p in tmp_path.iterdir()} == {"a", "b"}
+    assert {p.name for p in (tmp_path / "b").iterdir()} == {"c"}
+    assert {p.name for p in (tmp_path / "b" / "c").iterdir()} == {"out"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"origin_lsl": None}, "does not hold what its format says"),
+        ({"track": {"data_loss": float("nan")}}, "data_loss is nan"),
+        ({"track": {"data_loss": 7}}, "data_loss is 7"),
+        ({"track": {"rate_hz": "fast"}}, "rate_hz is 'fast'"),
+        ({"track": {"clock_bound_ms": "small"}}, "clock_bound_ms is 'small'"),
+        ({"track": {"schema": "of another"}}, "schema"),
+        ({"track": {"note": "NUL \0"}}, "NUL"),
+        ({"track": {"note": float("inf")}}, "not finite"),
+    ],
+)
+def test_a_track_that_misdescribes_itself_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    (found,) = parquet.read(told_otherwise(tmp_path, **changes))
+    with pytest.raises(FormatError, match=words):
+        found.reading()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('"x": ', '"q": ', "does not hold what its format says"),
+        ('"matrix": [', '"matrix": ["a", ', "does not hold what its format says"),
+        ('"viewport": 0, "ppd', '"viewport": 9, "ppd', "viewport states that it does not hold"),
+    ],
+)
+def test_bids_events_of_another_make_are_refused(tmp_path: Path, before: str, after: str, words: str) -> None:
+    folder = written(tmp_path, bids)
+    events = next(folder.rglob("*physioevents.tsv.gz"))
+    # In a cell of the table a quotation mark is written twice.
+    told, wrong = (text.replace('"', '""').encode() for text in (before, after))
+    held = gzip.decompress(events.read_bytes())
+    assert told in held
+    events.write_bytes(gzip.compress(held.replace(told, wrong)))
+    (found,) = bids.read(folder)
+    with pytest.raises(FormatError, match=words):
+        found.reading(SIZE)
+
+
+def test_a_bids_sidecar_without_a_list_of_columns_is_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path, bids)
+    for file in folder.rglob("*_physio.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "Columns": None}))
+    with pytest.raises(FormatError, match="Columns"):
+        list(bids.read(folder))
+
+
+@pytest.mark.parametrize("interval", [(2.0, 1.0), (float("nan"), 1.0)])
+def test_a_sentence_that_ends_before_it_begins_is_refused(tmp_path: Path, interval: tuple[float, float]) -> None:
+    folder = written(tmp_path, parquet, sentences=(("The lungs are clear.", *interval),))
+    (found,) = parquet.read(folder)
+    with pytest.raises(FormatError, match="sentence"):
+        found.reading()
 
 
 def test_egd_pixels_that_follow_the_fixation_are_not_taken_for_the_samples(tmp_path: Path) -> None:
