@@ -4,6 +4,7 @@
  */
 
 import { connectAgent } from "../study/viewer/agent-client.js";
+import { ScreenPlace, displaySize, refusal } from "../study/viewer/screen.js";
 
 const SETTLE_MS = 600;
 const COLLECT_S = 0.7;
@@ -27,35 +28,14 @@ let running = false;
 let stopped = false;
 /** How often the simulated tracker was told which display this is. */
 let asked = 0;
-/** Screen minus client position of the last pointer event: where the window is, when it is not full screen. */
-let pointer = null;
-
-window.addEventListener("pointermove", learn, { passive: true });
-window.addEventListener("pointerdown", learn, { passive: true });
-function learn(event) {
-  if (!event.isTrusted) return;
-  pointer = {
-    windowX: window.screenX, windowY: window.screenY,
-    dx: event.screenX - event.clientX - window.screenX, dy: event.screenY - event.clientY - window.screenY,
-  };
-}
-
-/** Where the viewport's top left corner lies on the display, CSS pixels. */
-function origin() {
-  if (document.fullscreenElement) return [0, 0];
-  if (pointer && pointer.windowX === window.screenX && pointer.windowY === window.screenY) {
-    return [window.screenX + pointer.dx, window.screenY + pointer.dy];
-  }
-  const border = Math.max(0, (window.outerWidth - window.innerWidth) / 2);
-  return [window.screenX + border, window.screenY + Math.max(0, window.outerHeight - window.innerHeight - border)];
-}
+const here = new ScreenPlace();
 
 /** A place on the display as CSS pixels of the window. */
 function place([x, y]) {
-  const [left, top] = origin();
+  here.measure();
   const ratio = window.devicePixelRatio;
   const { width_px: width, height_px: height } = agent.welcome.display;
-  return [(x * width) / ratio - left, (y * height) / ratio - top];
+  return [(x * width) / ratio - here.x, (y * height) / ratio - here.y];
 }
 
 function inWindow([x, y]) {
@@ -70,8 +50,7 @@ function check(name, state, sentence) {
 
 function checkWindow() {
   if (!agent) return;
-  const zoom = window.visualViewport?.scale ?? 1;
-  if (Math.abs(zoom - 1) > 1e-3) {
+  if (refusal()) {
     check("window", "bad", "the page is magnified by pinch zoom: set it back to 1");
     return;
   }
@@ -139,7 +118,7 @@ function welcome() {
     ? `${tracker.name ?? "found"}${tracker.rate_hz ? `, ${Math.round(tracker.rate_hz)} Hz` : ""}`
     : "none found: connect it and switch it on");
   const known = display && ["width_px", "height_px", "width_mm", "height_mm", "distance_mm"].every((key) => display[key] > 0);
-  const [width, height] = [window.screen.width, window.screen.height].map((css) => Math.round(css * window.devicePixelRatio));
+  const [width, height] = displaySize();
   // Fractional ratios round: two device pixels are the same display.
   const same = known && Math.abs(display.width_px - width) <= 2 && Math.abs(display.height_px - height) <= 2;
   if (!known) check("display", "bad", "the agent does not know the display's size: set it at the station");
