@@ -26,6 +26,8 @@ POLL_S = 0.02
 SEARCH_S = 1.0
 #: A regular stream that is silent for so long is let go and looked for again: its program may have been killed.
 SILENCE_S = 5.0
+#: The end of a recording waits so long for a round of reading that the disk holds up.
+SETTLE_S = 10.0
 MAX_CHANNELS = 1024
 #: Types of a channel that numbers the samples, and so shows its own gaps.
 SEQUENCE_TYPES = {"framenumber", "sequencenumber", "sequence", "samplenumber"}
@@ -94,18 +96,22 @@ class Companions:
                 thread.join(wait_s)
 
     def settle(self, until: float, patience_s: float) -> None:
-        """Wait until what was measured up to `until` (LSL seconds) has been read, at most `patience_s` seconds.
+        """Wait until what was measured up to `until` (LSL seconds) has been read.
 
-        A regular stream has then sent a later sample; an irregular one is believed after one more look.
+        A regular stream has then sent a later sample, or has had `patience_s` seconds for it; an irregular one is
+        believed after one more look. However slow the disk is, what has arrived by then is read, for up to 10 seconds.
         """
-        deadline = self._pylsl.local_clock() + patience_s
-        while self._inlets and not self._stop.is_set():
+        now = self._pylsl.local_clock()
+        deadline = now + patience_s
+        while self._inlets and not self._stop.is_set() and now < deadline + SETTLE_S:
             with self._mutex:
                 late = [one for one in self._inlets.values() if one.regular and one.reached <= until]
-                looked = self._polled > until + 2 * POLL_S
-            if (not late and looked) or self._pylsl.local_clock() >= deadline:
+                polled = self._polled
+            # A round that began after the deadline has read all that was there at the deadline.
+            if polled > (deadline if late else until + 2 * POLL_S):
                 return
             self._stop.wait(POLL_S / 2)
+            now = self._pylsl.local_clock()
 
     def status(self) -> list[dict[str, Any]]:
         """What is wanted and whether it is there: `{"stream", "name", "type", "connected"}`."""
