@@ -13,10 +13,12 @@ from django.test import Client
 from django.urls import reverse
 
 from capture.frames import FIRST_COMPANION, GAZE, SOURCE
+from capture.gaze.formats.table import FORMATS
 from capture.models import Gap, GazeTrack, Recording
 from capture.services import exporting, ingest, processing, recordings, replay, tracks
 from capture.services.store import FrameFile, frame_path
 from study.models import Membership, Read
+from study.queries.reading import image_of
 from study.services import reading
 from tests.factories import make_answers, make_user
 
@@ -156,8 +158,15 @@ def test_what_lies_beside_the_gaze_changes_neither_track_nor_replay_and_is_expor
         "device": ("Mouse", 2, 300),
     }
 
+    # A file with all of them is taken in again as the same track.
+    study, image = read.assignment.enrolment.study, image_of(read)
+    exporting.export_study(study=study, format="xdf", out=tmp_path / "out", actor=None)
+    (again,) = FORMATS["xdf"].read(tmp_path / "out")
+    taken = again.reading((image.rows, image.columns)).track
+    assert len(taken) == len(found)
+    np.testing.assert_allclose(taken.x, found.x, atol=1e-3)
+
     # What was noticed meanwhile, as the coordinator sees it.
-    study = read.assignment.enrolment.study
     client = Client()
     client.force_login(make_user(roles={study: Membership.Role.COORDINATOR}))
     html = client.get(reverse("capture:recording", args=[recording.pk])).content.decode()
