@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 from capture.frames import GAZE
 from capture.gaze.formats.table import FORMATS
 from capture.models import Gap, Recording
+from capture.queries.calibrations import drift_around
 from capture.queries.measures import studies_measured_for
 from capture.queries.recordings import answers_shown, image_of_recording, recordings_exported_to, recordings_visible_to
 from capture.services.replay import gap_origin, heard, remarks, replay, shows_answers, stream_name
@@ -105,6 +106,7 @@ def recording_page(request: HttpRequest, recording_id: UUID) -> HttpResponse:
         "remarks": remarks(track) if track else [],
         "missing": sum(g.missing or 0 for g in gaps if g.kind == Gap.Kind.SAMPLES and g.stream == GAZE),
         "heard": heard(recording),
+        "drift": drift_around(recording),
         "segments": segments,
         "answers": shows_answers(recording, request.user),
         "measured": measures.of_recording(recording, request.user),
