@@ -11,6 +11,7 @@ from importlib import import_module
 #: imported only when its command is called. A ValueError or OSError it raises becomes one sentence and exit code 2.
 COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("find fixations, saccades, PSOs and blinks in a gaze file", "capture.gaze.events.command"),
+    "convert": ("convert gaze recordings between XDF, BIDS, REFLACX, EGD and Parquet", "capture.gaze.formats.cli"),
 }
 
 

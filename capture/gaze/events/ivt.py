@@ -6,7 +6,7 @@ straight line fitted over a short window and with the joining of fixations torn 
 
 The joining (at most 40 ms and 0.5° apart) makes one look of two that a microsaccade or a burst of noise parted. That is
 what a fixation means in reading an image, and below the accuracy of a calibrated tracker the two places are one. It is
-rare: on five Lund 2013 trials it joins 2 of 162 fixations (κ 0.83 with it, 0.84 without; at 1° it costs 0.05). A study
+rare: on five Lund 2013 trials it joins 1 of 162 fixations (κ 0.83 with it, 0.84 without; at 1° it costs 0.05). A study
 of microsaccades wants `merge_distance_deg=0`, or the adaptive detector, which keeps every saccade it finds.
 """
 

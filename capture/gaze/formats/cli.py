@@ -9,20 +9,15 @@ from pathlib import Path
 from capture.gaze.display import Display
 
 from . import dataset
-from .errors import FormatError
 from .reading import Found, Reading
 from .table import FORMATS, recognise
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Add `convert` to a table of subcommands."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `convert` takes."""
     held = "\n".join(f"  {name:9} {one.title}: {one.precision}" for name, one in FORMATS.items())
-    parser = commands.add_parser(
-        "convert",
-        help="convert gaze recordings between XDF, BIDS, REFLACX, EGD and Parquet",
-        description=f"Convert gaze recordings. What survives a round trip:\n{held}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser.description = f"Convert gaze recordings. What survives a round trip:\n{held}"
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("source", type=Path, metavar="IN", help="a file or folder")
     parser.add_argument("out", type=Path, metavar="OUT", help="a new folder, or an earlier export in the format")
     parser.add_argument("--to", required=True, choices=list(FORMATS), dest="format")
@@ -34,25 +29,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--placed", nargs=4, type=float, metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"),
         help="where on the display the image was, px: for XDF files of other programs",
     )  # fmt: skip
-    parser.set_defaults(run=run)
-    return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert; returns the exit code. Sentences about what was left out go to stderr."""
-    try:
-        display = Display(*arguments.display) if arguments.display else None
-        placed = tuple(arguments.placed) if arguments.placed else None
-        found = list(recognise(arguments.source).read(arguments.source, display=display, placed=placed))
-        size = tuple(arguments.image_size) if arguments.image_size else None
-        items = [_item(one, size, number) for number, one in enumerate(found)]
-        outcome = dataset.export(items, arguments.out, FORMATS[arguments.format])
-    except (FormatError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except OSError as error:
-        sys.stderr.write(f"{error.filename}: {error.strerror}.\n")
-        return 2
+    """Convert; returns 0, or 1 when a recording was left out, with a sentence on stderr for each that was.
+
+    Raises ValueError or OSError where IN cannot be read or OUT not be written.
+    """
+    display = Display(*arguments.display) if arguments.display else None
+    placed = tuple(arguments.placed) if arguments.placed else None
+    found = list(recognise(arguments.source).read(arguments.source, display=display, placed=placed))
+    size = tuple(arguments.image_size) if arguments.image_size else None
+    items = [_item(one, size, number) for number, one in enumerate(found)]
+    outcome = dataset.export(items, arguments.out, FORMATS[arguments.format])
     for _, sentence in outcome.refused:
         sys.stderr.write(f"{sentence}\n")
     total = outcome.written + outcome.unchanged

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from capture.gaze.formats import cli, dataset
+from capture.gaze.__main__ import main
+from capture.gaze.formats import dataset
 from capture.gaze.formats.dataset import Item
 from capture.gaze.formats.errors import FormatError
 from capture.gaze.formats.table import FORMATS
@@ -73,10 +73,7 @@ def test_a_damaged_ledger_is_refused(tmp_path: Path) -> None:
 
 
 def convert(*words: object) -> int:
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers())
-    arguments = parser.parse_args(["convert", *map(str, words)])
-    return int(arguments.run(arguments))
+    return main(["convert", *map(str, words)])
 
 
 def test_a_recording_goes_round_all_formats(tmp_path: Path) -> None:
