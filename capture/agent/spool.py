@@ -61,6 +61,8 @@ MAX_FRAME_BYTES = 4 * 2**20
 #: Samples kept in memory while the disk refuses them: five minutes at 1200 Hz, 90 MB.
 MAX_WAITING = 360_000
 
+#: The end of a recording waits so long for a source that the disk holds up.
+SETTLE_S = 10.0
 #: Samples on their way when a recording begins arrive within this time.
 EARLY_S = 2.0
 #: Notes kept with an epoch; a tracker that complains without end is told of at the start.
@@ -392,6 +394,8 @@ class Recorder:
         self._correction: Array | None = None
         self._arrived = 0.0
         self._drained = threading.Event()
+        # The last call of `gaze`: whether it is still running, whether it brought nothing, and when it ended.
+        self._taking, self._nothing_came, self._called = False, True, -np.inf
         self._stop = threading.Event()
         self._syncer = threading.Thread(target=self._sync, name="fdatasync", daemon=True)
         self._syncer.start()
@@ -435,7 +439,7 @@ class Recorder:
                 raise SpoolError("Nothing is being recorded.")
             self._until = self._clock()
         began = time.monotonic()
-        self._drained.wait(patience_s)
+        self._drain(patience_s)
         self.settle(self._until, max(patience_s - (time.monotonic() - began), 0.0))
         with self._mutex:
             epoch = self._epoch
@@ -461,6 +465,15 @@ class Recorder:
         gaze = [one.files[GAZE] for one in whole]
         gaps = [gap for one in whole for gap in one.gaps]
         return Summary(epoch.recording, sum(f.frames for f in gaze), sum(f.samples for f in gaze), gaps)
+
+    def _drain(self, patience_s: float) -> None:
+        """Wait for gaze on its way, and then for as long as a slow disk keeps its source from handing over the rest."""
+        deadline = time.monotonic() + patience_s
+        while not self._drained.wait(0.01):
+            now = time.monotonic()
+            quiet = not self._taking and (self._nothing_came or now - self._called > patience_s)
+            if now > deadline and (quiet or now > deadline + SETTLE_S):
+                return
 
     def roll(self, streams: dict[str, dict[str, Any]]) -> Epoch | None:
         """The tracker describes itself differently from now on: end the epoch, and go on in a new one.
@@ -568,6 +581,13 @@ class Recorder:
 
         `raw` [n, 1 + k] came with them (stream 3): it is cut into frames of the same samples.
         """
+        self._taking, self._nothing_came = True, not len(samples)
+        try:
+            self._take(samples, correction, raw)
+        finally:
+            self._taking, self._called = False, time.monotonic()
+
+    def _take(self, samples: Array, correction: float, raw: Array | None) -> None:
         with self._mutex:
             if self._epoch is None:
                 return

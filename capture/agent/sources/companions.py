@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.agent import lsl
+from capture.agent.spool import SETTLE_S
 from capture.frames import FIRST_COMPANION, MAX_COMPANIONS
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,6 @@ POLL_S = 0.02
 SEARCH_S = 1.0
 #: A regular stream that is silent for so long is let go and looked for again: its program may have been killed.
 SILENCE_S = 5.0
-#: The end of a recording waits so long for a round of reading that the disk holds up.
-SETTLE_S = 10.0
 MAX_CHANNELS = 1024
 #: Types of a channel that numbers the samples, and so shows its own gaps.
 SEQUENCE_TYPES = {"framenumber", "sequencenumber", "sequence", "samplenumber"}

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import resource
 import stat
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +95,31 @@ def test_a_silent_tracker_gets_its_last_samples_written_without_waiting_for_more
     desk.clock.now += 0.2
     desk.recorder.gaze(np.empty((0, 31)))
     assert desk.recorder.epoch.files[1].samples == 5
+
+
+def test_the_end_waits_for_samples_that_a_slow_disk_held_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.start()
+    append = desk.recorder._append
+
+    def slowly(*arguments: Any) -> bool:
+        time.sleep(0.7)  # longer than the end waits for samples that are merely on their way
+        return append(*arguments)
+
+    monkeypatch.setattr(desk.recorder, "_append", slowly)
+    first = threading.Event()
+
+    def source() -> None:
+        for chunk in np.split(gaze(0, 60), 5):
+            desk.recorder.gaze(chunk)
+            first.set()
+        desk.recorder.gaze(gaze(61, 1))
+
+    reading = threading.Thread(target=source)
+    reading.start()
+    first.wait()
+    desk.clock.now = 100 + 60.5 / 120
+    assert desk.recorder.stop(0.5).samples == 60
+    reading.join()
 
 
 @pytest.mark.parametrize("times", [np.full(5000, np.nan), np.full(5000, 100.5), 200 - np.arange(5000) / 120])
