@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -97,28 +96,20 @@ def test_a_silent_tracker_gets_its_last_samples_written_without_waiting_for_more
     assert desk.recorder.epoch.files[1].samples == 5
 
 
-def test_the_end_waits_for_samples_that_a_slow_disk_held_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_waits_while_its_source_still_hands_over_what_the_disk_held_up(desk: Desk) -> None:
     desk.start()
-    append = desk.recorder._append
-
-    def slowly(*arguments: Any) -> bool:
-        time.sleep(0.7)  # longer than the end waits for samples that are merely on their way
-        return append(*arguments)
-
-    monkeypatch.setattr(desk.recorder, "_append", slowly)
-    first = threading.Event()
+    desk.clock.now = 100 + 71.5 / 120
 
     def source() -> None:
-        for chunk in np.split(gaze(0, 60), 5):
+        for chunk in np.split(gaze(0, 72), 6):
+            time.sleep(0.5)
             desk.recorder.gaze(chunk)
-            first.set()
-        desk.recorder.gaze(gaze(61, 1))
+        desk.recorder.gaze(gaze(72, 1))
 
     reading = threading.Thread(target=source)
     reading.start()
-    first.wait()
-    desk.clock.now = 100 + 60.5 / 120
-    assert desk.recorder.stop(0.5).samples == 60
+    # All six chunks take twice as long as the end waits for samples that are merely on their way.
+    assert desk.recorder.stop(1.5).samples == 72
     reading.join()
 
 
