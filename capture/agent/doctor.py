@@ -147,30 +147,39 @@ def _tracker(arguments: argparse.Namespace, clock: Callable[[], float]) -> Itera
         correction = source.correction
     finally:
         source.stop()
-    count = sum(map(len, blocks))
     present = len(tracker.present)
     told = f"{tracker.name} ({tracker.source_id}), {present} of {len(GAZE_CHANNELS)} channels"
     told += f" and {len(tracker.raw_labels)} of its own" if tracker.raw_labels else ""
     yield Finding("tracker", not problem, f"{told}: {problem}" if problem else told)
     for remark in tracker.remarks:
         yield Finding("note", True, remark)
-    yield _rate(tracker, count / lasted)
+    yield rate(tracker, np.concatenate([block[:, 0] for block in blocks]) if blocks else np.zeros(0), lasted)
     if ages:
         yield _clock(tracker, correction, float(np.median(ages)) - correction, look.clocked)
     yield display(tracker.display, monitors())
 
 
-def _rate(tracker: Tracker, rate: float) -> Finding:
-    told = f"{rate:.0f} samples/s"
-    if not tracker.nominal_hz:
-        return Finding("rate", rate > 0, f"{told}; its description names none")
-    told += f" of {tracker.nominal_hz:g}"
-    if rate < (1 - RATE_TOLERANCE) * tracker.nominal_hz:
-        if tracker.rate_hz < (1 - RATE_TOLERANCE) * tracker.nominal_hz:
-            told += f": its description is wrong, {tracker.rate_hz:g} is taken."
-            return Finding("rate", True, told)
+def rate(tracker: Tracker, times: Array, lasted: float) -> Finding:
+    """Samples/s by the samples' own times [n] (s), looked at for `lasted` s, against what the tracker says of itself.
+
+    How many arrived meanwhile tells nothing: a backlog arrives at once.
+    """
+    times = times[np.isfinite(times)]
+    span = float(np.ptp(times)) if len(times) else 0.0
+    if not span:
+        return Finding("rate", False, "0 samples/s: none arrived while it was looked at, restart the tracker.")
+    found = (len(times) - 1) / span
+    told, nominal = f"{found:.0f} samples/s", tracker.nominal_hz
+    told += f" of {nominal:g}" if nominal else "; its description names none"
+    if span < lasted / 2:
+        return Finding("rate", False, f"{told}, and only for {span:.1f} of {lasted:.1f} s: restart the tracker.")
+    if not nominal or abs(found / nominal - 1) <= RATE_TOLERANCE:
+        return Finding("rate", True, told)
+    if abs(found / tracker.rate_hz - 1) <= RATE_TOLERANCE:
+        return Finding("rate", True, f"{told}: its description is wrong, {tracker.rate_hz:g} is taken.")
+    if found < nominal:
         return Finding("rate", False, f"{told}: samples are missing, restart the tracker.")
-    return Finding("rate", True, told)
+    return Finding("rate", False, f"{told}: samples come more than once, stop all but one program that sends them.")
 
 
 def _clock(tracker: Tracker, correction: float, age: float, clocked: list[Array]) -> Finding:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from capture.agent import lsl
-from capture.agent.doctor import Monitor, display, parse_xrandr
+from capture.agent.doctor import Monitor, display, parse_xrandr, rate
+from capture.agent.sources.base import Tracker
 from tests.capture.agent.harness import Station
 from tests.capture.agent.trackers import SESSION, TOBII_PRO, Bench, described, gaze
 
@@ -55,6 +56,40 @@ def test_a_tracker_is_examined_as_the_agent_would_read_it(here: Station, bench: 
     assert said["streams"].startswith("ok")
     assert said["pairing"].startswith("ok") and "the station of http://127.0.0.1:9" in said["pairing"]
     assert said["server"].startswith("FAIL") and "http://127.0.0.1:9 does not answer" in said["server"]
+
+
+def at(hz: float, seconds: float = 1.5) -> np.ndarray:
+    return 5000.0 + np.arange(round(hz * seconds) + 1) / hz
+
+
+def tracker(nominal: float, median: float = 250.0) -> Tracker:
+    return Tracker("T", "t-1", median, {}, {}, (), nominal)
+
+
+def test_a_backlog_does_not_raise_the_rate() -> None:
+    """Half a second of samples from before the look arrives in it: 500 samples in 1.5 s, of a tracker of 250 Hz."""
+    found = rate(tracker(250), at(250, 2.0), 1.5)
+    assert found.ok and found.text == "250 samples/s of 250"
+
+
+@pytest.mark.parametrize(
+    ("told", "times", "ok", "words"),
+    [
+        (tracker(250), at(240), True, "240 samples/s of 250"),
+        (tracker(250), at(200), False, "200 samples/s of 250: samples are missing"),
+        (tracker(250), np.repeat(at(250), 2), False, "of 250: samples come more than once"),
+        (tracker(600, 250), at(250), True, "250 samples/s of 600: its description is wrong, 250 is taken."),
+        (tracker(60, 250), at(250), True, "250 samples/s of 60: its description is wrong, 250 is taken."),
+        (tracker(0), at(250), True, "250 samples/s; its description names none"),
+        (tracker(250), at(250, 0.2), False, "only for 0.2 of 1.5 s"),
+        (tracker(250), np.zeros(0), False, "none arrived"),
+        (tracker(250), np.array([1.0, np.nan]), False, "none arrived"),
+    ],
+    ids=["near", "low", "twice", "less than told", "more than told", "nothing told", "stopped", "none", "no time"],
+)
+def test_the_rate_is_that_of_the_samples_own_times(told: Tracker, times: np.ndarray, ok: bool, words: str) -> None:
+    found = rate(told, times, 1.5)
+    assert (found.ok, words in found.text) == (ok, True), found.text
 
 
 def test_streams_that_go_by_one_name_are_found(here: Station, bench: Bench) -> None:
