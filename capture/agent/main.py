@@ -132,10 +132,13 @@ def _pair(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 async def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    paired = pairing.load(pairing.file_beside(arguments.spool))
-    lsl.load(arguments.lsl_session)
     from capture.agent.sources import choose
     from capture.agent.station import Agent
+
+    # Options first: a wrong one is wrong on an unpaired station, too.
+    source = choose.make(arguments)
+    paired = pairing.load(pairing.file_beside(arguments.spool))
+    lsl.load(arguments.lsl_session)
 
     try:
         agent = Agent(
@@ -143,7 +146,7 @@ async def _run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             port=arguments.port,
             pairing=paired,
             origins=arguments.allow_origin,
-            source=choose.make(arguments),
+            source=source,
             also=arguments.also,
             republish=not arguments.no_republish,
             abandoned_s=arguments.abandoned_after,

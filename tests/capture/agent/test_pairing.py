@@ -139,6 +139,19 @@ def test_an_unpaired_station_does_not_run(tmp_path: Path, capsys: pytest.Capture
     assert "is not paired: ask a coordinator for a code" in failed(["run"], tmp_path, capsys)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--source", "tobii"], "--source tobii needs --tobii-python"),
+        (["--source", "replay"], "--source replay and --replay FILE belong together"),
+    ],
+)
+def test_a_wrong_option_is_told_before_the_missing_pairing(
+    options: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in failed(["run", *options], tmp_path, capsys)
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"server": 1}', "\x00"])
 def test_a_damaged_pairing_is_one_sentence(text: str, tmp_path: Path) -> None:
     (tmp_path / "station.json").write_text(text)
