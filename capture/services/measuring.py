@@ -292,7 +292,8 @@ def export(*, study: Study, recordings: QuerySet[Recording], actor: User | None)
     refuse_while_blind(study)
     known = latest_measures(recordings)
     if not known:
-        raise Refused(f"{study} has no gaze to give measures of: none is processed yet, or you read its cases yourself.")
+        why = "none is processed yet" + (", or you read its cases yourself." if actor else ".")
+        raise Refused(f"{study} has no gaze to give measures of: {why}")
     wake(track for track, measures in known.values() if measures is None)
     columns, rows = table(recordings, known)
     with transaction.atomic():

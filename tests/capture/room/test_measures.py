@@ -438,6 +438,13 @@ def test_the_command_measures_what_is_missing_and_writes_the_table(tmp_path: Pat
     assert made.track.measures.count() == 1
 
 
+def test_the_command_does_not_say_what_only_a_person_can_do() -> None:
+    study = make_study(slug="without-gaze")
+    with pytest.raises(CommandError) as refusal:
+        call_command("gaze_measures", study.slug, out="-", verbosity=0)
+    assert str(refusal.value).endswith("has no gaze to give measures of: none is processed yet.")
+
+
 def test_the_command_names_what_it_could_not_measure(tmp_path: Path, capsys: Any) -> None:
     made = seen()
     made.track.file.unlink()
