@@ -12,8 +12,8 @@ from .recording import Recording
 class ImportedGaze(InsertOnly):
     """Where a recording came from that was made elsewhere: whose gaze it is, on which image, out of which file.
 
-    Its files are kept under names of the format's own in the recording's folder; the names they came with, in which
-    hospitals write patients' names, are not.
+    Neither its files nor the names they came with are kept, for either may name a person: the SHA-256s of the files
+    are, under names of the format's own.
     """
 
     class Format(models.TextChoices):
@@ -29,7 +29,7 @@ class ImportedGaze(InsertOnly):
     reader_code = models.CharField(max_length=32, help_text="A pseudonym; no enrolled reader's.")
     format = models.CharField(max_length=8, choices=Format.choices)
     source_sha256 = models.CharField(max_length=64, help_text="Over the names and hashes of its files.")
-    files = models.JSONField(help_text="{name in the recording's folder: SHA-256}")
+    files = models.JSONField(help_text="{the format's name of it: SHA-256}")
     settings_used = models.JSONField(
         default=dict, help_text="What the importer was told besides the files: display, place of the image."
     )

@@ -1,7 +1,13 @@
 """Taking in gaze that was recorded elsewhere: each reading whole, or not at all with one sentence that says why.
 
-A reading becomes a Recording of kind "imported" with its GazeTrack and Utterances. Its own files are kept beside it, so
-that the track can be made again; the same files are taken in once per study, however often they are brought.
+A reading becomes a Recording of kind "imported" with its GazeTrack and Utterances. The same files are taken in once per
+study, however often they are brought; brought with another display or place of the image, they make its track again.
+
+Nothing that can name a person comes in. The files are not kept, for headers hold names: of them stay the SHA-256s and
+what was converted, which are arrays, sentences and the track's own facts by a list (`_FACTS`). Who read is the
+pseudonym that the importer tells, or one this site already uses (so that its own exports come back as they went), or
+else a code made of the file's name for the reader with the installation's key: the same name gives the same code. Only
+sentences are taken as they are, as what was said is the data.
 """
 
 from __future__ import annotations
@@ -16,27 +22,33 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+import numpy as np
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 import capture.gaze.formats
 from capture.gaze.display import Display
+from capture.gaze.events.detection import ALGORITHMS
 from capture.gaze.formats.errors import FormatError
 from capture.gaze.formats.reading import Found, Reading
 from capture.gaze.formats.table import FORMATS, recognise
+from capture.gaze.stretches import Disorder
+from capture.gaze.track import SCHEMA
 from capture.models import GazeTrack, ImportedGaze, Recording, Utterance
-from study.models import AuditEntry, Image, Study, User
+from study.dicom.pseudonyms import Pseudonyms, short
+from study.models import AuditEntry, Enrolment, Image, Study, User
 from study.queries.reading import shown_image
 from study.queries.studies import STAFF, studies_visible_to
-from study.services import audit, blobs
+from study.services import audit
 from study.services.errors import BadInput, NotAllowed, Refused
 from study.services.importing.gathering import gather
+from study.services.importing.importing import pseudonym_key
 
 from . import processing
 
@@ -52,18 +64,24 @@ Progress = Callable[[int, str], None]
 class GazeImport:
     """What became of every reading: new recordings, and (name, sentence) of what was here or was refused.
 
+    `made_again` was here, and has a new track by what was told now; `already_here` stays as it was.
+
     `remarks` are sentences about what was taken in although something is wrong with it.
     """
 
     imported: list[Recording] = field(default_factory=list)
+    made_again: list[tuple[str, str]] = field(default_factory=list)
     already_here: list[tuple[str, str]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    undegreed: int = 0
 
     @property
     def summary(self) -> str:
         count = len(self.imported)
         parts = [f"{count} recording{'' if count == 1 else 's'} imported"]
+        if self.made_again:
+            parts.append(f"{len(self.made_again)} made again")
         if self.already_here:
             parts.append(f"{len(self.already_here)} already here")
         if self.refused:
@@ -76,7 +94,7 @@ class Told:
     """What whoever imports says besides the files.
 
     reader
-        A pseudonym for recordings whose files name none.
+        A pseudonym; the files' own names for readers become codes.
     display
         The display it was recorded on, for files that do not describe theirs.
     placed
@@ -195,7 +213,12 @@ def import_gaze(
                         progress(done, one.id)
         except (FormatError, Refused) as refusal:
             report.refused.append((path.name, _about(path, str(refusal))))
-    if report.imported:
+    if report.undegreed:
+        report.remarks.append(
+            f"{report.undegreed} of the recordings have no visual degrees, for no display was told: import the same "
+            "files again with the display they were recorded on to give them some."
+        )
+    if report.imported or report.made_again:
         # Pseudonyms and counts only: file names are where hospitals write patients' names.
         audit.record(
             actor=actor,
@@ -273,10 +296,14 @@ class _Images:
                 return image
         image = self._by_name.get(found.image.lower()) if found.image else None
         if image is None:
-            called = f"is of the image {found.image[:80]!r}, which" if found.image else "does not name its image, which"
+            if not found.image:
+                raise FormatError(
+                    f"{found.where} does not name its image; name it for the recording {found.id} in a mapping CSV "
+                    "(recording,image)."
+                )
             raise FormatError(
-                f"{found.where} {called} {self.study} does not hold under that name; match it in a mapping CSV "
-                "(recording,image)."
+                f"{found.where} is of the image {found.image[:80]!r}, which {self.study} does not hold under that "
+                "name; match it in a mapping CSV (recording,image)."
             )
         return image
 
@@ -304,10 +331,20 @@ def _import_one(
         report.refused.append((found.id, str(refusal)))
         return
     inputs = {"files": files, "image": image.frame_sha256, "told": told.used(), "format": format}
+    degrees = bool(np.isfinite(reading.track.ppd_x).any())
     if known is not None:
-        again = _track(known.recording, reading, inputs)
-        said = "; its track was made again with what is told now." if again else "."
-        report.already_here.append((found.id, f"{found.id} is already here, on {known.image.case}{said}"))
+        here = f"{found.id} is already here, on {known.image.case}"
+        latest = known.recording.tracks.first()
+        before = latest.inputs["told"] if latest else {}
+        if any(value and not told.used().get(name) for name, value in before.items()):
+            # Less is told than was: the track stays, which knows more.
+            report.already_here.append((found.id, f"{here}."))
+        elif _track(known.recording, reading, inputs):
+            report.made_again.append((found.id, f"{here}; its track was made again with what is told now."))
+        else:
+            other = "" if before == told.used() else "; its track by other settings, told later, is the one in use"
+            report.already_here.append((found.id, f"{here}{other}."))
+            report.undegreed += not degrees
         return
     try:
         recording = _store(found, reading, format, study, image, actor, told, files, digest, inputs)
@@ -318,6 +355,7 @@ def _import_one(
         report.already_here.append((found.id, f"{found.id} is already here, on {image.case}."))
         return
     report.imported.append(recording)
+    report.undegreed += not degrees
     if found.remark:
         report.remarks.append(found.remark)
 
@@ -334,46 +372,77 @@ def _store(
     digest: str,
     inputs: dict[str, Any],
 ) -> Recording:
-    """Files first, then the rows that name them; without the rows the files go."""
     now = timezone.now()
     recording = Recording(id=uuid4(), kind=Recording.Kind.IMPORTED, state=Recording.State.PROCESSED, sealed_at=now)
-    folder = recording.folder / "source"
-    try:
-        for name, data in found.sources.items():
-            blobs.write(folder / name, data)
-        with transaction.atomic():
-            recording.save(force_insert=True)
-            ImportedGaze.objects.create(
-                recording=recording,
-                study=study,
-                image=image,
-                reader_code=_reader(told.reader or found.reader, format, study),
-                format=format,
-                source_sha256=digest,
-                files=files,
-                settings_used=told.used(),
-                actor=actor,
-            )
-            _track(recording, reading, inputs)
-    except BaseException:
-        shutil.rmtree(recording.folder, ignore_errors=True)
-        raise
+    with transaction.atomic():
+        recording.save(force_insert=True)
+        ImportedGaze.objects.create(
+            recording=recording,
+            study=study,
+            image=image,
+            reader_code=_reader(told.reader, found.reader, format, study),
+            format=format,
+            source_sha256=digest,
+            files=files,
+            settings_used=told.used(),
+            actor=actor,
+        )
+        _track(recording, reading, inputs)
     return recording
 
 
-def _reader(code: str, format: str, study: Study) -> str:
-    """A pseudonym that is no enrolled reader's: their codes are in results and releases. The format's name for none."""
-    code = "".join(c for c in code if c.isprintable()).strip()[:23] or format
+def _reader(told: str, named: str, format: str, study: Study) -> str:
+    """A pseudonym that is no enrolled reader's of the study: their codes are in results and releases.
+
+    What is told; what the file says where it is a pseudonym of this site already; a code for it where it is not; the
+    format's name where neither says anything.
+    """
+    told, named = _printable(told), _printable(named)
+    known = Enrolment.objects.filter(reader_code=named), ImportedGaze.objects.filter(reader_code=named)
+    if told or not named:
+        code = told[:23] or format
+    elif any(rows.exists() for rows in known):
+        code = named
+    else:
+        code = short("R", Pseudonyms(pseudonym_key()).digest("gaze reader", named).hex())
     return f"{code} (import)" if study.enrolments.filter(reader_code=code).exists() else code
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c.isprintable()).strip()
+
+
+#: What a track says of its making, at any depth; of a foreign file nothing else is taken.
+_FACTS: Final = frozenset(
+    {
+        "schema", "source", "rate_hz", "samples", "origin_lsl", "duration_s", "data_loss", "cut_off",
+        "disorder", *(f.name for f in fields(Disorder)),
+        "clock_bound_ms", "clock_drift_ppm", "clock_exchanges", "clock_pieces", "clock_rtt_ms", "tracker_offset_ms",
+        "tracker_bound_ms", "states", "states_without_clock",
+        "events", "algorithm", "fixations", "saccades", "blinks", "rms_s2s_deg", "std_rms_deg", "bcea_deg2",
+        "display", "displays", "display_assumed", *(f.name for f in fields(Display)), "rows", "columns",
+    }
+)  # fmt: skip
+_WORDS: Final = frozenset({SCHEMA, *FORMATS, *ALGORITHMS})
+
+
+def _facts(value: Any) -> Any:
+    """The numbers and known words under known names."""
+    if isinstance(value, dict):
+        return {name: _facts(one) for name, one in value.items() if name in _FACTS}
+    if isinstance(value, list):
+        return [_facts(one) for one in value]
+    return value if not isinstance(value, str) or value in _WORDS else None
 
 
 def _track(recording: Recording, reading: Reading, inputs: dict[str, Any]) -> bool:
     """Write the reading's track and sentences; False when the same inputs and code have made one already."""
     inputs_sha256 = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     made = {"recording": recording, "inputs_sha256": inputs_sha256, "code_version": code_version()}
-    known = GazeTrack.objects.filter(**made).first()
-    path, sha256 = processing.keep_track(reading.track)
-    if known is not None:
+    # The schema is what is written here, whatever the file says it was.
+    facts = {**_facts(reading.track.meta), "schema": SCHEMA}
+    path, sha256 = processing.keep_track(replace(reading.track, meta=facts))
+    if GazeTrack.objects.filter(**made).exists():
         return False
     with transaction.atomic():
         track = GazeTrack.objects.create(
@@ -382,10 +451,10 @@ def _track(recording: Recording, reading: Reading, inputs: dict[str, Any]) -> bo
             sha256=sha256,
             inputs=inputs,
             samples=len(reading.track),
-            data_loss=reading.track.meta["data_loss"],
-            clock_bound_ms=reading.track.meta["clock_bound_ms"],
+            data_loss=facts["data_loss"],
+            clock_bound_ms=facts["clock_bound_ms"],
             fixations=len(reading.track.fixations),
-            quality=reading.track.meta,
+            quality=facts,
         )
         Utterance.objects.bulk_create(
             Utterance(track=track, ordinal=i, text=text.replace("\x00", ""), start_s=start, end_s=end)

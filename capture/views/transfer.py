@@ -163,6 +163,7 @@ def _result(report: GazeImport) -> dict[str, Any]:
         "imported": [str(recording.pk) for recording in report.imported],
         "refused": [sentence for _, sentence in report.refused],
         "remarks": report.remarks,
+        "made_again": [sentence for _, sentence in report.made_again],
         "already_here": [sentence for _, sentence in report.already_here],
     }
 

@@ -22,7 +22,9 @@ files give the image (a case's label, an image's id or SHA-256), or by a mapping
   P101R000001,C-7F3K2M4Q
   ab1c-mimic-dicom-id,C-2J5N7PQA
 
-`recording` is what the files call the recording or its image. The same files are taken in once.
+`recording` is what the files call the recording or its image. The same files are taken in
+once, and are not kept: only their SHA-256 and the gaze. Brought again with another --display or --placed, they make the
+recording's track again.
 
 EGD and XDF files of others do not tell the size of their screen: --display "1920 1080 527 296 711" (px, px, mm, mm,
 viewing distance in mm). XDF files of others do not tell where the image was: --placed "420 0 1500 1080" (left, top,
@@ -39,7 +41,9 @@ class Command(BaseCommand):
         parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
         parser.add_argument("--study", required=True, help="the study's slug, as in its address")
         parser.add_argument("--format", choices=list(FORMATS), help="by default told from the files")
-        parser.add_argument("--reader", default="", help="a pseudonym, where the files name no reader")
+        parser.add_argument(
+            "--reader", default="", help="a pseudonym; else what the files call a reader becomes a code"
+        )
         parser.add_argument("--mapping", type=Path, metavar="CSV")
         parser.add_argument("--display", default="", metavar="NUMBERS")
         parser.add_argument("--placed", default="", metavar="NUMBERS")
@@ -71,9 +75,9 @@ class Command(BaseCommand):
         for sentence in report.remarks:
             self.stderr.write(sentence)
         if options["verbosity"] > 1:
-            for _, sentence in report.already_here:
+            for _, sentence in [*report.made_again, *report.already_here]:
                 self.stdout.write(sentence)
-        if not report.imported and not report.already_here:
+        if not (report.imported or report.made_again or report.already_here):
             raise CommandError("Nothing was imported.")
         if options["verbosity"]:
             self.stdout.write(report.summary)
