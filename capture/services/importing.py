@@ -16,7 +16,6 @@ import csv
 import hashlib
 import io
 import json
-import logging
 import shutil
 import tempfile
 import zipfile
@@ -51,8 +50,6 @@ from study.services.importing.gathering import gather
 from study.services.importing.importing import pseudonym_key
 
 from . import processing
-
-log = logging.getLogger(__name__)
 
 #: A longer list is somebody's mistake.
 MAX_MAPPING_BYTES: Final = 8 * 2**20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -112,7 +113,9 @@ class Found:
         except FormatError:
             raise
         except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            log.warning("%s cannot be read", self.where, exc_info=error)
+            # Neither the file's name nor what is in it, for the log is kept; the person who imports is told both.
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            log.warning("a recording cannot be read: %s in %s:%s", type(error).__name__, at.filename, at.lineno)
             raise FormatError(
                 f"{self.where} does not hold what its format says ({type(error).__name__}: {error}); export it again."
             ) from error

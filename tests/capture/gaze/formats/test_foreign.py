@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from capture.frames import GAZE_CHANNELS
 from capture.gaze.formats import bids, egd, parquet, reflacx, xdf, xdf_reading
 from capture.gaze.formats.errors import FormatError
-from capture.gaze.formats.reading import sentences_from_words
+from capture.gaze.formats.reading import Found, Reading, sentences_from_words
 from capture.gaze.formats.table import recognise
 from tests.reference import REFERENCE, needs_reference
 
@@ -464,3 +464,13 @@ def test_two_gaze_streams_are_not_guessed_between(tmp_path: Path) -> None:
     (found,) = xdf_reading.read(path, placed=PLACED)
     with pytest.raises(FormatError, match="2 Gaze streams"):
         found.reading(SIZE)
+
+
+def test_the_log_says_where_a_file_could_not_be_read_and_not_whose_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    def build(rows: int, columns: int) -> Reading:
+        raise ValueError("could not convert string to float: 'DOE^JANE'")
+
+    with pytest.raises(FormatError, match="DOE"):
+        Found("1", "", "", None, {}, build, "Doe_Jane.xdf").reading((10, 10))
+    assert "ValueError in " in caplog.text and "test_foreign.py" in caplog.text
+    assert "doe" not in caplog.text.lower()
