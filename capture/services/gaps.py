@@ -75,6 +75,18 @@ def rows_of(recording: Recording, epoch: UUID, finder: GapFinder) -> list[Gap]:
     return [Gap(recording=recording, kind=Gap.Kind.SAMPLES, epoch=epoch, **gap) for gap in finder.gaps]
 
 
+def keep(rows: list[Gap]) -> None:
+    """Store gaps; one that is stored already stays as it is.
+
+    Raises ValueError for a gap without finite times, which SQLite would take for a conflict (NaN is NULL there) and
+    pass over without a word.
+    """
+    for row in rows:
+        if not (np.isfinite(row.t0) and np.isfinite(row.t1)):
+            raise ValueError(f"A gap of stream {row.stream} in epoch {row.epoch} has no times ({row.t0}, {row.t1}).")
+    Gap.objects.bulk_create(rows, ignore_conflicts=True)
+
+
 def silence_gaps(recording: Recording, epoch: UUID, told: Any, samples: dict[int, int]) -> list[Gap]:
     """The agent's own report of silence at the start or the end of an epoch, which samples cannot show.
 

@@ -256,7 +256,7 @@ def seal(
         Segment.objects.bulk_create(verified.segments)
         open_now = open_epochs(locked)
         rows += _between(locked, open_now)
-        Gap.objects.bulk_create(rows, ignore_conflicts=True)
+        gaps.keep(rows)
         about = locked.epochs.get(str(epoch))
         if about is not None:
             if isinstance(notes, list) and notes and _is_storable(notes):

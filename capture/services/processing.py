@@ -123,24 +123,44 @@ def process(*, recording_id: UUID | str) -> GazeTrack | None:
     if not is_due(recording):
         return None
     with _alone(recording):
+        recording.refresh_from_db(fields=["epochs", "calibration"])
+        seen = _epochs(recording)
         try:
-            track = _make(recording)
+            track = _make(recording, seen)
         except (Unprocessable, FrameError) as reason:
-            _fail(recording, str(reason))
+            _fail(recording, seen, str(reason))
             return None
         except SoftTimeLimitExceeded:
             # Not left to the reaper, which would start it again for ever.
-            _fail(recording, "Making the gaze track took too long and was stopped.")
+            _fail(recording, seen, "Making the gaze track took too long and was stopped.")
             return None
     return track
 
 
-def _fail(recording: Recording, sentence: str) -> None:
+def _epochs(recording: Recording) -> str:
+    """What there is of epochs, and which are open, as a hash."""
+    told = [recording.epochs, sorted(ingest.open_epochs(recording))]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _conclude(recording: Recording, seen: str, failure: str = "") -> None:
+    """Processed, or failed for a reason.
+
+    Not if an epoch was begun or sealed since `seen`: the reaper looks no more at what is processed or failed.
+    """
+    with transaction.atomic():
+        now = Recording.objects.select_for_update().get(pk=recording.pk)
+        if _epochs(now) == seen:
+            now.state, now.failure = Recording.State.FAILED if failure else Recording.State.PROCESSED, failure
+            now.save(update_fields=["state", "failure"])
+
+
+def _fail(recording: Recording, seen: str, sentence: str) -> None:
     log.warning("recording %s cannot be processed: %s", recording.pk, sentence)
-    Recording.objects.filter(pk=recording.pk).update(state=Recording.State.FAILED, failure=sentence[:300])
+    _conclude(recording, seen, sentence[:300])
 
 
-def _make(recording: Recording) -> GazeTrack:
+def _make(recording: Recording, seen: str) -> GazeTrack:
     assert recording.read is not None
     image = image_of(recording.read)
     transcript = Transcript.objects.filter(read=recording.read, stage=Stage.FINAL).first()
@@ -148,7 +168,7 @@ def _make(recording: Recording) -> GazeTrack:
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     known = GazeTrack.objects.filter(recording=recording, inputs_sha256=digest, code_version=code_version()).first()
     if known is not None and known.file.exists():
-        _settle(recording)
+        _conclude(recording, seen)
         return known
 
     built, clock = _build(recording, image)
@@ -156,7 +176,7 @@ def _make(recording: Recording) -> GazeTrack:
     utterances = _utterances(transcript, clock, built)
     with transaction.atomic():
         if known is not None:
-            _settle(recording)
+            _conclude(recording, seen)
             return known  # the file was missing and is there again
         track = GazeTrack.objects.create(
             recording=recording,
@@ -175,13 +195,9 @@ def _make(recording: Recording) -> GazeTrack:
             Utterance(track=track, ordinal=i, text=text, start_s=start, end_s=end)
             for i, (text, start, end) in enumerate(utterances)
         )
-        Gap.objects.bulk_create(_unsealed_gaps(recording), ignore_conflicts=True)
-        _settle(recording)
+        gaps.keep(_unsealed_gaps(recording))
+        _conclude(recording, seen)
     return track
-
-
-def _settle(recording: Recording) -> None:
-    Recording.objects.filter(pk=recording.pk).update(state=Recording.State.PROCESSED, failure="")
 
 
 def _build(recording: Recording, image: Image) -> tuple[Track, clocks.ClockFit]:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from capture.frames import FIRST_COMPANION, GAZE, SOURCE
 from capture.gaze.formats.table import FORMATS
 from capture.models import Gap, GazeTrack, Recording
-from capture.services import exporting, ingest, processing, recordings, replay, tracks
+from capture.services import exporting, gaps, ingest, processing, recordings, replay, tracks
 from capture.services.store import FrameFile, frame_path
 from study.models import Membership, Read
 from study.queries.reading import image_of
@@ -113,6 +113,14 @@ def test_a_companions_time_away_is_its_own_gap_and_that_of_one_that_numbers_noth
         (GAZE, 101.0, 110.0),
         (FIRST_COMPANION, 102.0, 110.0),
     ]
+
+
+@pytest.mark.parametrize("times", [(float("nan"), 1.0), (0.0, float("inf"))])
+def test_a_gap_without_times_is_an_error_and_not_passed_over(recording: Recording, times: tuple[float, float]) -> None:
+    row = Gap(recording=recording, kind=Gap.Kind.SAMPLES, stream=GAZE, epoch=uuid4(), t0=times[0], t1=times[1])
+    with pytest.raises(ValueError, match="has no times"):
+        gaps.keep([row])
+    assert not Gap.objects.exists()
 
 
 def finished(read: Read, scene: Scene) -> GazeTrack:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from capture.frames import GAZE, GAZE_CHANNELS, read_frames
 from capture.models import Gap, GazeTrack, Recording, Utterance
 from capture.queries.tracks import processed_tracks
-from capture.services import processing, recordings, tracks
+from capture.services import ingest, processing, recordings, tracks
 from capture.services.calibrations import calibrate
 from capture.services.store import stored_frames
 from study.models import Enrolment, Read
@@ -112,6 +112,46 @@ def test_processing_twice_makes_one_track(read: Read) -> None:
     second = processing.process(recording_id=recording.pk)
     assert first is not None and first == second
     assert GazeTrack.objects.count() == 1
+
+
+def test_an_epoch_begun_while_the_track_is_made_and_never_sealed_is_processed_in_its_time(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene.zoom_and_pan(looks=6)
+    recording = recorded(read, scene)
+    keep = processing.keep_track
+    later = gaze_samples(scene.rows[-1, 0] + 1 + np.arange(300) / 300, np.full((300, 2), 0.5))
+
+    def meanwhile(track: Any) -> Any:
+        store_epoch(recording, later, sealed=False)
+        return keep(track)
+
+    monkeypatch.setattr(processing, "keep_track", meanwhile)
+    first = processing.process(recording_id=recording.pk)
+    monkeypatch.setattr(processing, "keep_track", keep)
+    recording.refresh_from_db()
+    assert first is not None and recording.state == Recording.State.RECORDING
+
+    monkeypatch.setattr(processing, "PATIENCE", timedelta(0))
+    assert processing.reap() == 1
+    second = processing.process(recording_id=recording.pk)
+    assert second is not None and second.samples == first.samples + 300
+    recording.refresh_from_db()
+    assert recording.state == Recording.State.PROCESSED
+    assert processing.reap() == 0
+
+
+def test_a_failure_does_not_hide_an_epoch_begun_meanwhile(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = recorded(read, Scene.zoom_and_pan(looks=6))
+
+    def meanwhile(*_: Any) -> Any:
+        ingest.begin(recording=recording, epoch=uuid4(), streams=STREAMS)
+        raise processing.Unprocessable("It broke.")
+
+    monkeypatch.setattr(processing, "_build", meanwhile)
+    assert processing.process(recording_id=recording.pk) is None
+    recording.refresh_from_db()
+    assert (recording.state, recording.failure) == (Recording.State.RECORDING, "")
 
 
 def test_a_lost_file_is_made_again_with_the_same_hash(read: Read) -> None:
