@@ -19,7 +19,7 @@ import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from capture.gaze import quality, radiology
+from capture.gaze import clocks, quality, radiology
 from capture.gaze.radiology import Area, Assistance, Finding, Parameters
 from capture.gaze.track import GazeTrack as Track
 from capture.models import GazeMeasures, GazeTrack, Recording
@@ -250,13 +250,16 @@ def _on_screen(rect: Any, state: dict[str, Any]) -> list[float]:
 
 @cache
 def code_version() -> str:
-    """The package's version and the SHA-256 of the measures' source, shortened."""
+    """The package's version and the SHA-256 of the measures' source, shortened.
+
+    What ties the page's events to recording time is part of it: other clocks give other measures of the same track.
+    """
     try:
         release = version("gazeroom")
     except PackageNotFoundError:
         release = "0"
     digest = hashlib.sha256()
-    for file in (quality.__file__, radiology.__file__, __file__):
+    for file in (quality.__file__, radiology.__file__, clocks.__file__, processing.__file__, __file__):
         digest.update(Path(str(file)).read_bytes())
     return f"{release}+{digest.hexdigest()[:16]}"
 

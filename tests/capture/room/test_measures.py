@@ -16,6 +16,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from capture.gaze import clocks, quality, radiology
 from capture.gaze.calibration import IDENTITY
 from capture.gaze.radiology import Parameters
 from capture.models import GazeMeasures, GazeTrack, Recording
@@ -203,6 +204,16 @@ def test_without_the_pages_word_the_time_on_assistance_is_not_estimated() -> Non
 
 
 # ── what is kept ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("module", [quality, radiology, clocks, processing, measuring])
+def test_measures_of_other_code_are_told_apart(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = measuring.code_version.__wrapped__
+    before = made()
+    other = tmp_path / "changed.py"
+    other.write_bytes(Path(module.__file__).read_bytes() + b"# changed")
+    monkeypatch.setattr(module, "__file__", str(other))
+    assert made() != before
 
 
 def test_measures_name_their_inputs_and_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
