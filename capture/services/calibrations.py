@@ -20,6 +20,8 @@ from study.queries.studies import protocol_of
 from study.services.errors import BadInput
 from study.services.protocol_body import calibration_rules
 
+from .stations import tracker_told
+
 #: A point holds a second of samples at 1200 Hz at most; more is no station check.
 MAX_SAMPLES = 5000
 MAX_POINTS = 25
@@ -42,7 +44,7 @@ def calibrate(*, user: User, station: Station, enrolment: Enrolment | None, meas
     """
     try:
         display = Display.from_dict(measured_object(measured, "display"))
-        tracker = measured_object(measured, "tracker")
+        tracker = tracker_told(measured_object(measured, "tracker"))
         given = {kind: points_of(measured.get(kind), kind) for kind in KINDS}
     except ValueError as error:
         raise BadInput(str(error)) from error

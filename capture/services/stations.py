@@ -215,14 +215,19 @@ def note_seen(*, station: Station, agent_version: str = "", display: Any = None,
     if agent_version:
         changes["agent_version"] = _short(agent_version, 40)
     if isinstance(tracker, dict):
-        names = ("name", "serial", "rate_hz", "found", "simulated")
-        changes["tracker"] = {key: _plain(tracker[key]) for key in names if key in tracker}
+        changes["tracker"] = tracker_told(tracker)
     try:
         if isinstance(display, dict):
             changes["display"] = Display.from_dict(display).to_dict()
     except ValueError:
         pass  # no tracker, no display: the one it had last stays
     Station.objects.filter(pk=station.pk).update(**changes)
+
+
+def tracker_told(tracker: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of an agent's or a page's word on the tracker: a few names, each with a number or a short text."""
+    names = ("name", "serial", "rate_hz", "found", "simulated")
+    return {key: _plain(tracker[key]) for key in names if key in tracker}
 
 
 def pair_here(*, name: str, server: str, spool: Path) -> pairing.Pairing:
@@ -258,7 +263,12 @@ def pair_here(*, name: str, server: str, spool: Path) -> pairing.Pairing:
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float) else _short(str(value), 80)
+    if value is None or isinstance(value, bool):
+        return value
+    # NaN and integers of hundreds of digits pass Python's parser, and are no JSON every database keeps.
+    if isinstance(value, int | float):
+        return value if abs(value) < 1e100 else None
+    return _short(str(value), 80)
 
 
 def _short(text: str, length: int) -> str:

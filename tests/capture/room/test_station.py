@@ -58,6 +58,18 @@ def post(user: User, body: Any) -> Any:
     return client.post(reverse("capture:calibrations"), json.dumps(body), content_type="application/json")
 
 
+def test_of_a_tracker_only_its_few_facts_are_kept_and_none_without_bound(required: Enrolment) -> None:
+    told = {"found": True, "name": "n" * 5000, "serial": {"a": ["b"] * 500}, "rate_hz": 10**400, "junk": "j" * 5000}
+    station = recordings.this_station()
+    made = calibrate(user=required.user, station=station, enrolment=required, measured=measured(tracker=told))
+    made.refresh_from_db()
+    assert set(made.tracker) == {"found", "name", "serial", "rate_hz"}
+    assert (made.tracker["found"], made.tracker["name"], made.tracker["rate_hz"]) == (True, "n" * 80, None)
+    assert len(made.tracker["serial"]) == 80
+    station.refresh_from_db()
+    assert station.tracker == made.tracker
+
+
 def test_the_server_computes_the_correction_and_stores_everything(required: Enrolment) -> None:
     answer = post(required.user, {"enrolment": required.pk, **measured()})
     assert answer.status_code == 200
