@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
+from numpy.typing import NDArray
 
 from capture.frames import (
     CLOCK,
@@ -45,12 +46,12 @@ from study.models import AuditEntry, Study, User
 from study.services import audit
 from study.services.errors import BadInput, Refused
 
-from . import store, tracks
+from . import ingest, store, tracks
 
 log = logging.getLogger(__name__)
 
 #: Raises when what an export of the same track holds changes, so that a folder is written anew.
-_VERSION = 1
+_VERSION = 2
 Progress = Callable[[int, int, str], None]
 
 
@@ -194,26 +195,32 @@ def _told(recording: Recording, stream: int) -> dict[str, dict[str, Any]]:
 
 
 def raw_streams(recording: Recording) -> tuple[Stream, ...]:
-    """The recording's stored streams with their LSL times, epochs of the same channels joined in order of time."""
+    """The recording's stored streams with their LSL times.
+
+    Epochs of the same channels on the same clock are joined in order of time. After a reboot and at another station LSL
+    time has another origin: those are streams of their own, in the order they were recorded, each with the offsets that
+    were measured on its clock.
+    """
     frames: dict[int, dict[str, list[Frame]]] = {}
     for stream, epoch_id, path in store.stored_frames(recording.folder):
         read = list(read_frames(path))
         if read:
             frames.setdefault(stream, {})[str(epoch_id)] = read
-    parts = [frame.samples for epoch in frames.get(CLOCK, {}).values() for frame in epoch]
-    clock = np.concatenate([part for part in parts if part.shape[1] == 4]) if parts else np.zeros((0, 4))
+    origins = _origins(recording, {epoch for epochs in frames.values() for epoch in epochs})
     out = []
     for stream, epochs in sorted(frames.items()):
         if stream == CLOCK:
             continue
         told = _told(recording, stream)
-        layouts: dict[tuple[Channel, ...], list[str]] = {}
-        for epoch, found in epochs.items():
-            layouts.setdefault(_channels(stream, told.get(epoch, {}), found[0].channels), []).append(epoch)
-        for number, (channels, names) in enumerate(layouts.items(), start=1):
+        layouts: dict[tuple[tuple[Channel, ...], int], list[str]] = {}
+        for epoch in sorted(epochs, key=list(origins).index):
+            channels = _channels(stream, told.get(epoch, {}), epochs[epoch][0].channels)
+            layouts.setdefault((channels, origins[epoch]), []).append(epoch)
+        for number, ((channels, origin), names) in enumerate(layouts.items(), start=1):
             samples = np.concatenate([frame.samples for name in names for frame in epochs[name]])
             samples = samples[np.argsort(samples[:, 0], kind="stable")]
             about = told.get(names[0], {})
+            clock = _clock(frames.get(CLOCK, {}), [epoch for epoch in origins if origins[epoch] == origin])
             title = str(about.get("name") or ("gaze" if stream == GAZE else f"stream-{stream}"))
             out.append(
                 raw_stream(
@@ -230,6 +237,25 @@ def raw_streams(recording: Recording) -> tuple[Stream, ...]:
                 )
             )
     return tuple(out)
+
+
+def _origins(recording: Recording, epochs: set[str]) -> dict[str, int]:
+    """Which clock each epoch was stamped by, counted from 0; the epochs in the order they were recorded."""
+    first: list[dict[str, Any]] = []
+    out: dict[str, int] = {}
+    for epoch in sorted(epochs, key=lambda e: (ingest.recorded_at(recording, e), e)):
+        about = recording.epochs.get(epoch, {})
+        known = next((i for i, other in enumerate(first) if ingest.same_clock(about, other)), None)
+        if known is None:
+            first.append(about)
+        out[epoch] = len(first) - 1 if known is None else known
+    return out
+
+
+def _clock(frames: dict[str, list[Frame]], epochs: Sequence[str]) -> NDArray[np.float64]:
+    """What was measured of the tracker's clock in these epochs, [K, 4]."""
+    parts = [frame.samples for epoch in epochs for frame in frames.get(epoch, ()) if frame.samples.shape[1] == 4]
+    return np.concatenate([np.zeros((0, 4)), *parts])
 
 
 def _channels(stream: int, told: dict[str, Any], width: int) -> tuple[Channel, ...]:

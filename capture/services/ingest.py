@@ -352,12 +352,12 @@ def _between(recording: Recording, open_now: set[str]) -> list[Gap]:
         elif segment.stream >= FIRST_COMPANION:
             told = _told(recording, segment)
             by_stream.setdefault((told.get("name"), told.get("source_id")), []).append(segment)
-    still_open = [_order(recording, epoch) for epoch in open_now]
+    still_open = [recorded_at(recording, epoch) for epoch in open_now]
     out = []
     for segments in by_stream.values():
-        ordered = sorted(segments, key=lambda s: (_order(recording, str(s.epoch)), s.t0 or 0.0))
+        ordered = sorted(segments, key=lambda s: (recorded_at(recording, str(s.epoch)), s.t0 or 0.0))
         for before, after in pairwise(ordered):
-            first, last = _order(recording, str(before.epoch)), _order(recording, str(after.epoch))
+            first, last = recorded_at(recording, str(before.epoch)), recorded_at(recording, str(after.epoch))
             if before.epoch == after.epoch or any(first <= place < last for place in still_open):
                 continue
             gap = _gap_between(recording, before, after)
@@ -373,7 +373,7 @@ def _gap_between(recording: Recording, before: Segment, after: Segment) -> Gap |
     start = after.t0 if after.t0 is not None else (begun or {}).get("lsl")
     if end is None or start is None:
         return None
-    if began and begun and not _same_clock(one, other):
+    if began and begun and not same_clock(one, other):
         # In the later epoch's LSL time, by the wall clocks of both.
         silent = (begun["utc"] + start - begun["lsl"]) - (began["utc"] + end - began["lsl"])
         end = start - max(silent, 0.0)
@@ -392,16 +392,22 @@ def _gap_between(recording: Recording, before: Segment, after: Segment) -> Gap |
     )
 
 
-def _same_clock(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    a, b = one["began"], other["began"]
+def same_clock(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two epochs, as the recording holds them, were stamped by one LSL clock: of one station, in one boot.
+
+    Where an agent did not tell its clocks, the station alone decides.
+    """
     if one.get("station") != other.get("station"):
         return False
+    a, b = one.get("began"), other.get("began")
+    if not a or not b:
+        return True
     if a["boot"] and b["boot"]:
         return bool(a["boot"] == b["boot"])
     return abs((a["utc"] - a["lsl"]) - (b["utc"] - b["lsl"])) < SAME_CLOCK_S
 
 
-def _order(recording: Recording, epoch: str) -> float:
+def recorded_at(recording: Recording, epoch: str) -> float:
     """Where an epoch lies among the others of its recording: when it began, seconds since 1970."""
     about = recording.epochs.get(epoch, {})
     if "began" in about:

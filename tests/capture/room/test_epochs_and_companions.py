@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from capture.frames import FIRST_COMPANION, GAZE, SOURCE
+from capture.frames import CLOCK, FIRST_COMPANION, GAZE, SOURCE
 from capture.gaze.formats.table import FORMATS
 from capture.models import Gap, GazeTrack, Recording
 from capture.services import exporting, gaps, ingest, processing, recordings, replay, tracks
@@ -113,6 +113,27 @@ def test_a_companions_time_away_is_its_own_gap_and_that_of_one_that_numbers_noth
         (GAZE, 101.0, 110.0),
         (FIRST_COMPANION, 102.0, 110.0),
     ]
+
+
+def test_an_export_keeps_epochs_of_different_lsl_clocks_apart_and_joins_those_of_one(recording: Recording) -> None:
+    def recorded(t0: float, utc: float, boot: str, ahead: float) -> None:
+        epoch = begin(recording, anchor(t0, utc, boot))
+        deliver(recording, epoch, {GAZE: samples(t0), CLOCK: np.array([[t0, ahead, 1e-4, t0 - ahead]])})
+
+    recorded(5000.0, 1e9, "a", 0.25)
+    recorded(20.0, 1e9 + 91, "b", 0.5)  # after a reboot
+    recorded(30.0, 1e9 + 101, "b", 0.75)
+    recorded(40.0, 1e9 + 111, "b", 1.0)
+    elsewhere = list(recording.epochs)[-1]
+    recording.epochs[elsewhere]["station"] = str(uuid4())
+    recording.save(update_fields=["epochs"])
+
+    first, second, third = exporting.raw_streams(recording)
+    assert [s.name for s in (first, second, third)] == ["gaze", "gaze-2", "gaze-3"]
+    np.testing.assert_array_equal(first.t, samples(5000.0)[:, 0])
+    np.testing.assert_array_equal(second.t, np.r_[samples(20.0)[:, 0], samples(30.0)[:, 0]])
+    np.testing.assert_array_equal(third.t, samples(40.0)[:, 0])
+    assert [s.offsets[:, 1].tolist() for s in (first, second, third)] == [[0.25], [0.5, 0.75], [1.0]]
 
 
 @pytest.mark.parametrize("times", [(float("nan"), 1.0), (0.0, float("inf"))])
