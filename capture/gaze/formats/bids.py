@@ -190,7 +190,7 @@ def _events_of(beh: Path, stem: str, reading: Reading) -> None:
         {
             "TaskName": reading.study or "reading",
             "Columns": list(EVENTS),
-            "Description": "Fixations (I-VT), viewport states and sentences; message is JSON",
+            "Description": f"{_fixations_of(reading)}, viewport states and sentences; message is JSON",
             "OnsetSource": "timestamp",
             "onset": {"Description": "LSL time", "Units": "s"},
             "trial_type": {"Levels": {
@@ -200,6 +200,13 @@ def _events_of(beh: Path, stem: str, reading: Reading) -> None:
             }},
         },
     )  # fmt: skip
+
+
+def _fixations_of(reading: Reading) -> str:
+    """Fixations, and how they were found where the track tells it."""
+    algorithm = (reading.track.meta.get("events") or {}).get("algorithm")
+    names = {"ivt": "I-VT", "idt": "I-DT"}
+    return f"Fixations ({names.get(algorithm, algorithm)})" if algorithm else "Fixations"
 
 
 def _message(told: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,24 @@ def test_bids_has_what_its_schema_requires_of_eye_tracking(tmp_path: Path) -> No
     screen = json.loads(next(beh.glob("*run-1_events.json")).read_text())["StimulusPresentation"]
     assert screen["ScreenSize"] == [0.527, 0.296] and screen["ScreenDistance"] == 0.65
     assert screen["ScreenResolution"] == [1920, 1080] and screen["ScreenOrigin"] == ["top", "left"]
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ({"algorithm": "ivt"}, "Fixations (I-VT),"),
+        ({"algorithm": "idt"}, "Fixations (I-DT),"),
+        ({"algorithm": "adaptive"}, "Fixations (adaptive),"),
+        (None, "Fixations, viewport"),
+    ],
+)
+def test_bids_says_how_fixations_were_found_where_the_track_tells_it(tmp_path: Path, events: Any, words: str) -> None:
+    reading = make_reading(still=True)
+    meta = {key: value for key, value in reading.track.meta.items() if key != "events"}
+    track = replace(reading.track, meta=meta if events is None else {**meta, "events": events})
+    bids.write(replace(reading, track=track), tmp_path)
+    (file,) = tmp_path.rglob("*_physioevents.json")
+    assert json.loads(file.read_text())["Description"].startswith(words)
 
 
 # ── XDF ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
