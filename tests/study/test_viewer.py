@@ -602,6 +602,22 @@ def test_assistance_is_labelled_linked_and_played_in_a_window_of_time(site: Site
     assert console == []
 
 
+@pytest.mark.parametrize("height", [800, 620])
+@pytest.mark.parametrize("assisted", [False, True])
+def test_the_image_has_the_same_place_with_and_without_assistance(
+    site: Site, sockets: Sockets, browser: Any, assisted: bool, height: int
+) -> None:
+    """A blind comparison's replays and exports tell where the image was; that must not tell the arm."""
+    url = site.serve_read(fiducials(), evidence=evidence() if assisted else None, capture=sockets.capture)
+    with open_page(browser, url, height=height) as (page, _):
+        shown(page)
+        if assisted:
+            page.wait_for_selector(".ai-report li")
+        assert page.is_visible("#gazex") == assisted
+        assert page.locator("#image").bounding_box() == {"x": 0, "y": 0, "width": 920, "height": height}
+        assert latest(sockets, page)["rect"] == [0, 0, 920, height]
+
+
 def test_the_page_says_where_the_assistance_is_seen_and_when_it_has_moved(site: Site, browser: Any) -> None:
     def places() -> list[list[float]]:
         return [e["payload"]["rect"] for e in site.events() if e["kind"] == "assistance_placed"]
