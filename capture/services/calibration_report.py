@@ -171,7 +171,8 @@ def _remark(sessions: Sequence[Session]) -> None:
     for session in sessions:
         held, failed = session.held, sum(not e.calibration.passed for e in session.entries)
         if failed:
-            session.remarks.append(f"{failed} of {len(session.entries)} calibrations failed")
+            made = len(session.entries)
+            session.remarks.append(f"{failed} of {made} calibration{'' if made == 1 else 's'} failed")
         if fence is not None and held.passed and held.accuracy_deg is not None and held.accuracy_deg > fence:
             session.remarks.append(f"outlier: accuracy is usually better than {fence:.2f}° in this study")
         far = [p for p in held.points if p["accuracy_deg"] is not None and p["accuracy_deg"] > held.max_accuracy_deg]

@@ -96,6 +96,8 @@ def _form(request: HttpRequest, study: Study, problem: str = "", status: int = 2
     context = {
         "study": study,
         "problem": problem,
+        # A browser forgets the files that were chosen; what was typed stays.
+        "told": request.POST,
         "ticket": uuid.uuid4(),
         "max_files": MAX_FILES,
         "max_gigabytes": MAX_BYTES // 2**30,

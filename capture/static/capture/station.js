@@ -254,6 +254,7 @@ function show(result) {
   $("sentence").className = result.passed ? "note ok" : "note bad";
   $("continue").hidden = !result.passed;
   $("again").hidden = false;
+  $("start").classList.remove("primary");
   $("again").classList.toggle("primary", !result.passed);
   if (!drifting) {
     offerRepeat(result);
