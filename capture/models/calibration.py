@@ -12,8 +12,8 @@ from .station import Station
 class Calibration(UuidModel, InsertOnly):
     """A reader calibrated and validated at a station: the correction, how good it is, and what was measured.
 
-    `created_at` is when. A recording uses the reader's latest passed one. Where the tracker's maker calibrates too, this
-    correction lies on top of that: it is fitted to gaze as the tracker reports it.
+    `created_at` is when. A recording uses the reader's latest passed one. Where the tracker's maker calibrates too,
+    this correction lies on top of that: it is fitted to gaze as the tracker reports it.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="calibrations")
