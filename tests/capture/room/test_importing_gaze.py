@@ -564,6 +564,7 @@ def test_the_page_refuses_in_a_sentence_and_keeps_the_form(study: Study, researc
         answer = upload(client, **data)
         assert answer.status_code == 400
         assert words in answer.content.decode() and 'type="file"' in answer.content.decode()
+        assert ('value="big"' in answer.content.decode()) == ("display" in data)
     answer = upload(client, files=[SimpleUploadedFile("a.xdf", b"hello")])
     assert "a.xdf holds no gaze recording that is known" in answer.content.decode()
     assert nothing_was_written()

@@ -166,3 +166,15 @@ def in_a_browser(look: Callable[[Any], None]) -> None:
     thread.join()
     if failed:
         raise failed[0]
+
+
+def test_a_recording_whose_gaze_has_not_come_claims_no_completeness() -> None:
+    study = make_study(gaze="optional", consented=True, cases=1)
+    enrolment = study.enrolments.get()
+    read = reading.open_next(enrolment=enrolment, actor=enrolment.user)
+    recording, _ = recordings.open_recording(read=read)
+    reading.submit(read=read, answers=make_answers(read), actor=enrolment.user)
+    coordinator = make_user(roles={study: Membership.Role.COORDINATOR})
+    page = get(coordinator, "capture:recording", recording).content.decode()
+    assert "not complete yet" in page and "None known" in page
+    assert "every sample the tracker numbered is stored" not in page
