@@ -8,20 +8,37 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser import launch
 from tests.journeys.site import running_site
 from tests.journeys.test_one_read import Person, open_next, read_case
 
 
+def calibrate(page: Page) -> None:
+    """Pass the station check of the study's worklist card, as far as its result."""
+    page.goto("/worklist/")
+    card = page.locator("section.card", has=page.get_by_role("heading", name="GazeX crossover", exact=True))
+    consent = card.get_by_role("button", name="I agree to the recording")
+    if consent.count():
+        consent.click()
+    card.locator("form[action$='/next/'] button").click()
+    page.wait_for_url(re.compile(r"/capture/station/"))
+    start = page.get_by_role("button", name="Start calibration")
+    expect(start).to_be_enabled()
+    start.click()
+    expect(page.locator("#continue")).to_be_visible(timeout=60_000)
+
+
 def take(folder: Path) -> None:
-    """Write reading-room.png, replay.png and results.png into the folder."""
+    """Write the pictures that the guides show into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with running_site(Path(tempfile.mkdtemp())) as site, sync_playwright() as playwright:
         browser = launch(playwright)
         reader = Person(browser, site, "reader")
         page = reader.page
+        calibrate(page)
+        page.screenshot(path=folder / "station-check.png", full_page=True)
         for _ in range(2):
             open_next(reader, "GazeX crossover")
             if json.loads(page.locator("#read-config").text_content() or "{}")["assistance"] == "concurrent":
@@ -34,6 +51,8 @@ def take(folder: Path) -> None:
         page.goto("/analysis/gazex-simulated/")
         expect(page.locator("img[src*='.svg']").first).to_be_visible()
         page.screenshot(path=folder / "results.png")
+        page.goto("/capture/studies/gazex-crossover/calibrations/")
+        page.screenshot(path=folder / "calibration-quality.png", full_page=True)
         researcher = Person(browser, site, "researcher")
         page = researcher.page
         page.goto("/capture/recordings/")
