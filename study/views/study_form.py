@@ -109,7 +109,7 @@ class StudyForm(forms.Form):
         help_text="Whichever comes first. Empty: never.",
     )
     max_drift_deg = forms.FloatField(
-        label="Drift in degrees",
+        label="Largest drift in degrees",
         min_value=0.1,
         max_value=10,
         required=False,
