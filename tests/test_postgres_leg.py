@@ -12,6 +12,16 @@ import pytest
 from tests.postgres import cluster, server_programs
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Pixels, files, clocks and pages in a browser: nothing in them depends on which database answers.
+SAME_ON_BOTH = [
+    "tests/study/importing/test_decoding.py",
+    "tests/study/importing/test_sidecars.py",
+    "tests/study/test_fiducial.py",
+    "tests/study/test_clock_load.py",
+    "tests/study/test_page_outage.py",
+    "tests/capture/room/test_station_in_browser.py",
+    "tests/capture/room/test_exporting.py",
+]
 LEG = ["tests/study", "tests/training/test_leak_guard.py", "tests/capture/room", "tests/analysis/test_plan.py"]
 
 
@@ -24,8 +34,7 @@ def test_the_database_tests_pass_on_postgresql_too() -> None:
             [
                 sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
                 "-m", "not journey and not reference", "-k", "not viewer",
-                # Pixels and tables of text, without a database.
-                "--ignore=tests/study/importing/test_decoding.py", "--ignore=tests/study/importing/test_sidecars.py",
+                *[f"--ignore={path}" for path in SAME_ON_BOTH],
                 *[path for path in LEG if (ROOT / path).exists()],
             ],
             cwd=ROOT,
