@@ -1,0 +1,39 @@
+"""``python -m analysis.stats COMMAND …``: the library at the command line. Results are JSON on standard output.
+
+Bad input is one sentence on standard error and exit status 2; nothing is printed on standard output then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+#: Each is a module of :mod:`analysis.stats.commands` with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> dict``.
+COMMANDS = ("mrmc", "froc", "power", "time", "standalone")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m analysis.stats", description="Reader-study statistics.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    modules = {}
+    for name in COMMANDS:
+        modules[name] = import_module(f"analysis.stats.commands.{name}")
+        command = subparsers.add_parser(name, help=modules[name].HELP, description=modules[name].__doc__)
+        modules[name].add_arguments(command)
+    args = parser.parse_args(argv)
+
+    from analysis.stats.commands.common import printed
+    from analysis.stats.ratings import RatingsError
+
+    try:
+        sys.stdout.write(printed(modules[args.command].run(args)))
+    except RatingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
