@@ -72,10 +72,13 @@ def channel_label(eye: str, kind: str) -> str:
     return eye.capitalize() + kind
 
 
-#: Labels of the 30 gaze channels, in the order of the payload's columns 1 to 30 (column 0 is the LSL time).
-GAZE_CHANNELS: tuple[str, ...] = tuple(channel_label(eye, kind) for eye in EYES for kind, _ in EYE_CHANNELS) + tuple(
-    kind for kind, _ in COMMON_CHANNELS
+#: The 30 gaze channels, in the order of the payload's columns 1 to 30 (column 0 is the LSL time): (label, type, unit,
+#: eye); the eye of those that belong to none is "both".
+STANDARD_CHANNELS: tuple[tuple[str, str, str, str], ...] = (
+    *((channel_label(eye, kind), kind, unit, eye) for eye in EYES for kind, unit in EYE_CHANNELS),
+    *((kind, kind, unit, "both") for kind, unit in COMMON_CHANNELS),
 )
+GAZE_CHANNELS: tuple[str, ...] = tuple(label for label, *_ in STANDARD_CHANNELS)
 #: Labels of the clock stream: `lsl_time_correction_ex` of the gaze inlet, in seconds; column 0 is the agent's LSL time.
 CLOCK_CHANNELS: tuple[str, ...] = ("Correction", "Uncertainty", "RemoteTime")
 

@@ -92,7 +92,7 @@ def reading_room(read: Read, request: HttpRequest) -> dict[str, Any] | None:
     """
     assignment = read.assignment
     gaze = assignment.period.protocol.body.get("gaze", "none")
-    if gaze == "none" or assignment.enrolment.consented_at is None or assignment.enrolment.withdrawn_at is not None:
+    if gaze == "none" or not assignment.enrolment.consents:
         return None
     if read.state in (Read.State.SUBMITTED, Read.State.INVALIDATED):
         return None

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from capture.agent.sources.layout import Channel
-from capture.frames import COMMON_CHANNELS, EYE_CHANNELS, EYES, channel_label
+from capture.frames import STANDARD_CHANNELS
 
 log = logging.getLogger(__name__)
 
@@ -130,11 +130,11 @@ def gaze_info(
 ) -> Any:
     """A pylsl StreamInfo of type Gaze with full metadata.
 
-    `channels` is (label, type, unit, eye) per channel; by default the 30 of `capture.frames.GAZE_CHANNELS`. What the
+    `channels` is (label, type, unit, eye) per channel; by default `capture.frames.STANDARD_CHANNELS`. What the
     display does not say (None) is left out. `channel_format` is one of pylsl's, by default 64-bit floats.
     """
     pylsl = load()
-    layout = list(channels if channels is not None else standard_channels())
+    layout = list(channels if channels is not None else STANDARD_CHANNELS)
     info = pylsl.StreamInfo(name, GAZE_TYPE, len(layout), rate_hz, channel_format or pylsl.cf_double64, source_id)
     desc = info.desc()
     node = desc.append_child("channels")
@@ -152,12 +152,6 @@ def gaze_info(
         if number is not None:
             node.append_child_value(key, f"{number:g}")
     return info
-
-
-def standard_channels() -> list[tuple[str, str, str, str]]:
-    """(label, type, unit, eye) of the 30 gaze channels in order."""
-    per_eye = [(channel_label(eye, kind), kind, unit, eye) for eye in EYES for kind, unit in EYE_CHANNELS]
-    return per_eye + [(kind, kind, unit, "both") for kind, unit in COMMON_CHANNELS]
 
 
 def is_republished(source_id: str) -> bool:

@@ -31,7 +31,7 @@ from capture.agent.sources.base import (
 )
 from capture.agent.sources.companions import Companions
 from capture.agent.sources.lsl import LslSource
-from capture.agent.spool import Recorder, Spool, SpoolError
+from capture.agent.spool import Epoch, Recorder, Spool, SpoolError
 from capture.agent.terminal import Terminal, status_line
 from capture.agent.upload import Uploader
 from capture.frames import GAZE_CHANNELS
@@ -196,18 +196,17 @@ class Agent:
     def _on_tracker(self, tracker: Tracker) -> None:
         if self._outlet is not None:
             self._outlet.describe(tracker)
-        try:
-            epoch = self._recorder.roll(tracker.streams())
-        except SpoolError as error:
-            log.error("%s", error)
-            return
-        loop = self._loop
-        if epoch is not None and loop is not None:
-            loop.call_soon_threadsafe(self._uploader.submit, epoch)
+        self._roll(self._recorder.roll, tracker.streams())
 
     def _on_companions(self, streams: dict[str, dict[str, Any]]) -> None:
+        self._roll(self._recorder.companions, streams)
+
+    def _roll(
+        self, into: Callable[[dict[str, dict[str, Any]]], Epoch | None], streams: dict[str, dict[str, Any]]
+    ) -> None:
+        """Streams are described anew: what is recorded from now on is delivered as another epoch."""
         try:
-            epoch = self._recorder.companions(streams)
+            epoch = into(streams)
         except SpoolError as error:
             log.error("%s", error)
             return

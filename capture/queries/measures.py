@@ -18,6 +18,7 @@ from capture.models import GazeMeasures, GazeTrack, Recording
 from study.models import Study, User
 from study.queries.studies import STAFF, cases_visible_to, studies_visible_to
 
+from . import cells
 from .recordings import exportable_recordings, recordings_visible_to
 
 #: Of a comparison nothing is shown before this.
@@ -192,11 +193,8 @@ def to_csv(columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
-    # A spreadsheet takes a text that begins like this for a formula.
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+    return cells.plain(value)

@@ -6,9 +6,7 @@ gaze and what was on the screen, and nothing of what was written, of arms or of 
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import logging
 import re
 import shutil
@@ -22,18 +20,7 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
-from capture.frames import (
-    CLOCK,
-    COMMON_CHANNELS,
-    EYE_CHANNELS,
-    EYES,
-    GAZE,
-    SOURCE,
-    Frame,
-    FrameError,
-    channel_label,
-    read_frames,
-)
+from capture.frames import CLOCK, GAZE, SOURCE, STANDARD_CHANNELS, Frame, FrameError, read_frames
 from capture.gaze.formats import dataset
 from capture.gaze.formats.errors import FormatError
 from capture.gaze.formats.reading import Reading, numbered
@@ -46,7 +33,7 @@ from study.models import AuditEntry, Study, User
 from study.services import audit
 from study.services.errors import BadInput, Refused
 
-from . import ingest, store, tracks
+from . import ingest, provenance, store, tracks
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +112,7 @@ def _items(recordings: Sequence[Recording], study: Study, chosen: Format) -> lis
         if not row.file.exists():
             raise Refused(f"The file of gaze track {row.pk} is missing; process its recording again, then export.")
         made = _describe(recording, row, answers)
-        digest = hashlib.sha256(json.dumps([_VERSION, row.sha256, made], sort_keys=True).encode()).hexdigest()
+        digest = provenance.digest([_VERSION, row.sha256, made])
         out.append(dataset.Item(str(recording.pk), digest, _loader(recording, row, made, raw=chosen.name == "xdf")))
     return out
 
@@ -259,11 +246,8 @@ def _clock(frames: dict[str, list[Frame]], epochs: Sequence[str]) -> NDArray[np.
 
 
 def _channels(stream: int, told: dict[str, Any], width: int) -> tuple[Channel, ...]:
-    if stream == GAZE:
-        per_eye = [(channel_label(eye, kind), kind, unit, eye) for eye in EYES for kind, unit in EYE_CHANNELS]
-        standard = (*per_eye, *((kind, kind, unit, "both") for kind, unit in COMMON_CHANNELS))
-        if len(standard) == width:
-            return standard
+    if stream == GAZE and width == len(STANDARD_CHANNELS):
+        return STANDARD_CHANNELS
     labels = [str(label) for label in told.get("labels") or ()]
     units = [str(unit) for unit in told.get("units") or ()]
     labels = labels if len(labels) == width else [f"channel{i}" for i in range(1, width + 1)]

@@ -12,8 +12,8 @@ from capture.agent.gaps import GapFinder, finder_of
 from capture.frames import FIRST_COMPANION, GAZE
 from capture.models import Gap, Recording
 
-#: No time and no number of a sample is as large; an integer may be, and more than float64 holds.
-_BEYOND = 1e100
+#: No number that a station tells is as large: an integer may be, and float64 needs room for what is calculated from it.
+MAX_VALUE = 1e100
 #: Samples from which the rate of a gaze stream is taken that announces none.
 _ENOUGH = 200
 
@@ -124,4 +124,4 @@ def _whole(value: Any) -> int | None:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and abs(value) < _BEYOND
+    return isinstance(value, int | float) and abs(value) < MAX_VALUE

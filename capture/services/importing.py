@@ -15,7 +15,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import shutil
 import tempfile
 import zipfile
@@ -49,7 +48,7 @@ from study.services.errors import BadInput, NotAllowed, Refused
 from study.services.importing.gathering import gather
 from study.services.importing.importing import pseudonym_key
 
-from . import processing
+from . import processing, provenance
 
 #: A longer list is somebody's mistake.
 MAX_MAPPING_BYTES: Final = 8 * 2**20
@@ -317,7 +316,7 @@ def _import_one(
     try:
         image = images.of(found, told.mapping)
         files = {name: hashlib.sha256(data).hexdigest() for name, data in found.sources.items()}
-        digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+        digest = provenance.digest(files)
         known = ImportedGaze.objects.filter(study=study, source_sha256=digest).select_related("image__case").first()
         if known is not None and known.image_id != image.pk:
             raise FormatError(
@@ -434,7 +433,7 @@ def _facts(value: Any) -> Any:
 
 def _track(recording: Recording, reading: Reading, inputs: dict[str, Any]) -> bool:
     """Write the reading's track and sentences; False when the same inputs and code have made one already."""
-    inputs_sha256 = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    inputs_sha256 = provenance.digest(inputs)
     made = {"recording": recording, "inputs_sha256": inputs_sha256, "code_version": code_version()}
     # The schema is what is written here, whatever the file says it was.
     facts = {**_facts(reading.track.meta), "schema": SCHEMA}

@@ -45,8 +45,6 @@ MAX_ITEMS = 5000
 MAX_NOTES = 500
 #: A station's wall clock may be wrong by so much and still say when an epoch was recorded.
 CLOCK_TOLERANCE = timedelta(minutes=10)
-#: Numbers of a message are below this: float64 still has room for what is calculated from them.
-MAX_VALUE = 1e100
 #: Two epochs whose LSL clocks began at the same moment, within so many seconds, share that clock.
 SAME_CLOCK_S = 60.0
 
@@ -193,7 +191,7 @@ def _is_storable(told: Any) -> bool:
         elif isinstance(one, list):
             waiting += one
         elif isinstance(one, int | float):
-            if not abs(one) < MAX_VALUE:
+            if not abs(one) < gaps.MAX_VALUE:
                 return False
         elif isinstance(one, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in one):
             return False
@@ -459,5 +457,5 @@ def _is_numbers(value: Any, n: int) -> bool:
     return (
         isinstance(value, list)
         and len(value) == n
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < MAX_VALUE for v in value)
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < gaps.MAX_VALUE for v in value)
     )

@@ -6,13 +6,9 @@ more, so that its measures are made once after its track, and again only by othe
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +36,7 @@ from study.models import (
 from study.services import audit
 from study.services.errors import Refused
 
-from . import processing, tracks
+from . import processing, provenance, sending, tracks
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +63,13 @@ def measure(*, track: GazeTrack) -> GazeMeasures:
     calibration = recording.calibration
     inputs = {
         "track": track.sha256,
-        "reference": None if standard is None else _digest([standard.method, [_as_json(f) for f in truth]]),
-        "answers": _digest(answers),
-        "assistance": _digest(shown),
+        "reference": None if standard is None else provenance.digest([standard.method, [_as_json(f) for f in truth]]),
+        "answers": provenance.digest(answers),
+        "assistance": provenance.digest(shown),
         "calibration": None if calibration is None else str(calibration.pk),
         "parameters": parameters.to_dict(),
     }
-    digest = _digest(inputs)
+    digest = provenance.digest(inputs)
     known = GazeMeasures.objects.filter(track=track, inputs_sha256=digest, code_version=code_version()).first()
     if known is not None:
         return known
@@ -138,10 +134,6 @@ def parameters_of(recording: Recording) -> Parameters:
 
 
 # ── inputs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _truth(standard: ReferenceStandard | None, image: Image) -> list[ReferenceFinding]:
@@ -254,14 +246,8 @@ def code_version() -> str:
 
     What ties the page's events to recording time is part of it: other clocks give other measures of the same track.
     """
-    try:
-        release = version("gazeroom")
-    except PackageNotFoundError:
-        release = "0"
-    digest = hashlib.sha256()
-    for file in (quality.__file__, radiology.__file__, clocks.__file__, processing.__file__, __file__):
-        digest.update(Path(str(file)).read_bytes())
-    return f"{release}+{digest.hexdigest()[:16]}"
+    modules = (quality, radiology, clocks, processing)
+    return provenance.code_version([*(str(module.__file__) for module in modules), __file__])
 
 
 def wake(waiting: Iterable[GazeTrack]) -> None:
@@ -269,11 +255,7 @@ def wake(waiting: Iterable[GazeTrack]) -> None:
     from capture.tasks import measure_track
 
     for track in waiting:
-        # A function with a name: Django writes it into the log when it fails, and a partial has none.
-        def send(pk: int = track.pk) -> None:
-            measure_track.apply_async(kwargs={"track_id": pk}, retry=False)
-
-        transaction.on_commit(send, robust=True)
+        sending.when_committed(measure_track, track_id=track.pk)
 
 
 def refuse_while_blind(study: Study) -> None:

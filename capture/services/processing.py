@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,7 +42,7 @@ from study.models import Image, Read, Stage, Transcript
 from study.queries.reading import image_of
 from study.services import blobs
 
-from . import gaps, ingest, store
+from . import gaps, ingest, provenance, sending, store
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +68,7 @@ def enqueue(recording_id: UUID | str) -> None:
     """
     from capture.tasks import process_recording
 
-    # A function with a name: Django writes it into the log when it fails, and a partial has none.
-    def send() -> None:
-        process_recording.apply_async(kwargs={"recording_id": str(recording_id)}, retry=False)
-
-    transaction.on_commit(send, robust=True)
+    sending.when_committed(process_recording, recording_id=str(recording_id))
 
 
 def wake(*, recording_id: UUID) -> None:
@@ -139,8 +133,7 @@ def process(*, recording_id: UUID | str) -> GazeTrack | None:
 
 def _epochs(recording: Recording) -> str:
     """What there is of epochs, and which are open, as a hash."""
-    told = [recording.epochs, sorted(ingest.open_epochs(recording))]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return provenance.digest([recording.epochs, sorted(ingest.open_epochs(recording))])
 
 
 def _conclude(recording: Recording, seen: str, failure: str = "") -> None:
@@ -165,7 +158,7 @@ def _make(recording: Recording, seen: str) -> GazeTrack:
     image = image_of(recording.read)
     transcript = Transcript.objects.filter(read=recording.read, stage=Stage.FINAL).first()
     inputs = _inputs(recording, image, transcript)
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    digest = provenance.digest(inputs)
     known = GazeTrack.objects.filter(recording=recording, inputs_sha256=digest, code_version=code_version()).first()
     if known is not None and known.file.exists():
         _conclude(recording, seen)
@@ -386,13 +379,12 @@ def _inputs(recording: Recording, image: Image, transcript: Transcript | None) -
         path = ingest.journal_path(recording, kind)
         if path.exists():
             files[path.name] = store.sha256_of(path)
-    sentences = json.dumps(transcript.sentences if transcript else [], sort_keys=True)
     return {
         "files": files,
-        "epochs": hashlib.sha256(json.dumps(recording.epochs, sort_keys=True).encode()).hexdigest(),
+        "epochs": provenance.digest(recording.epochs),
         "calibration": str(recording.calibration_id) if recording.calibration_id else None,
         "image": image.frame_sha256,
-        "sentences": hashlib.sha256(sentences.encode()).hexdigest(),
+        "sentences": provenance.digest(transcript.sentences if transcript else []),
     }
 
 
@@ -460,13 +452,5 @@ def _alone(recording: Recording) -> Iterator[None]:
 @cache
 def code_version() -> str:
     """The package's version and the SHA-256 of the signal processing's source, shortened."""
-    try:
-        release = version("gazeroom")
-    except PackageNotFoundError:
-        release = "0"
-    digest = hashlib.sha256()
     root = Path(capture.gaze.__file__).parent
-    for path in sorted(root.glob("*.py")) + sorted((root / "events").glob("*.py")):
-        digest.update(path.read_bytes())
-    digest.update(Path(__file__).read_bytes())
-    return f"{release}+{digest.hexdigest()[:16]}"
+    return provenance.code_version([*sorted(root.glob("*.py")), *sorted((root / "events").glob("*.py")), __file__])

@@ -106,7 +106,7 @@ def open_recording(*, read: Read, station: Station | None = None) -> tuple[Recor
 
 def _refuse_unless_consented(read: Read) -> None:
     enrolment = read.assignment.enrolment
-    if enrolment.consented_at is None or enrolment.withdrawn_at is not None:
+    if not enrolment.consents:
         raise NotAllowed(f"{enrolment.reader_code} has not consented to gaze recording, so nothing is recorded.")
     if read.state in (Read.State.SUBMITTED, Read.State.INVALIDATED):
         raise NotAllowed("This read is over; nothing more is recorded for it.")
@@ -130,7 +130,7 @@ def opened_by(token: str) -> RecordingToken | None:
         return None
     if row.recording.read is not None:
         enrolment = row.recording.read.assignment.enrolment
-        if enrolment.consented_at is None or enrolment.withdrawn_at is not None:
+        if not enrolment.consents:
             return None
     return row
 
@@ -152,7 +152,7 @@ def allow_delivery(*, recording: Recording, span: timedelta, reason: str) -> Del
         raise NotAllowed("Say why this delivery is allowed: it is kept with the recording.")
     if recording.read is not None:
         enrolment = recording.read.assignment.enrolment
-        if enrolment.consented_at is None or enrolment.withdrawn_at is not None:
+        if not enrolment.consents:
             raise NotAllowed(f"{enrolment.reader_code} does not consent to gaze recording: nothing more is taken.")
     return DeliveryPermit.objects.create(
         recording=recording, expires_at=timezone.now() + span, reason=reason.strip()[:200]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from capture.frames import CLOCK, GAZE, SOURCE
+from capture.gaze.events.table import runs
 from capture.gaze.track import GazeTrack as Track
 from capture.models import GazeTrack, Recording
 from capture.queries.recordings import answers_shown
@@ -74,8 +75,7 @@ def intervals(row: GazeTrack, track: Track) -> list[dict[str, Any]]:
     ]
     gone = ~(np.isfinite(track.screen_x) & np.isfinite(track.screen_y))
     for kind, mask in (("away", track.state < 0), ("lost", gone & (track.state >= 0))):
-        edges = np.flatnonzero(np.diff(np.r_[0, mask.astype(np.int8), 0]))
-        for first, stop in edges.reshape(-1, 2).tolist():
+        for first, stop in zip(*runs(mask), strict=True):
             start, end = float(track.t[first]), float(track.t[min(stop, len(track) - 1)])
             if end - start >= SHORTEST_S:
                 out.append({"kind": kind, "why": "", "start": start, "end": end})

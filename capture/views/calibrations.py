@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from capture.queries import cells
 from capture.queries.calibrations import has_calibration_page
 from capture.services.calibration_report import ENLARGED, TABLES, report
 from capture.services.calibration_report import table as rows_of
@@ -46,7 +46,7 @@ def table(request: HttpRequest, slug: str, what: str) -> HttpResponse:
         raise Http404
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{study.slug}-{what}.csv"'
-    csv.writer(response).writerows([_cell(value) for value in row] for row in rows_of(study, request.user, what))
+    csv.writer(response).writerows([cells.plain(value) for value in row] for row in rows_of(study, request.user, what))
     return response
 
 
@@ -55,10 +55,3 @@ def _study(request: HttpRequest, slug: str) -> Study:
     if not has_calibration_page(request.user, study):
         raise Http404
     return study
-
-
-def _cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    if value is None:
-        return ""
-    return f"'{value}" if isinstance(value, str) and value and value[0] in "=+-@\t\r" else value

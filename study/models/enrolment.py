@@ -26,3 +26,8 @@ class Enrolment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reader_code} in {self.study}"
+
+    @property
+    def consents(self) -> bool:
+        """Whether gaze may be recorded: consent was given, and the reader has not withdrawn."""
+        return self.consented_at is not None and self.withdrawn_at is None

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from PIL import Image
 from capture.gaze.display import Display
 from capture.gaze.mapping import ViewportStates, to_image
 from tests.browser import launch, playwright_driver  # noqa: F401 - fixture
-from tests.study.test_viewer import recorded, seek, serve_replay
+from tests.study.test_viewer import recorded, seek, serve_replay, site, sockets  # noqa: F401 - fixtures
 from tests.study.viewer_harness import DISPLAY, Site, Sockets, open_page, shown, wait_until
 
 Floats = NDArray[np.float64]
@@ -26,20 +25,6 @@ ROWS, COLUMNS = 1000, 1200
 #: Standard deviation of a blob in image px: at the smallest view it is still 3 screen px wide.
 SIGMA = 7.0
 VIEWS = 4
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site()
-    yield site
-    site.close()
-
-
-@pytest.fixture
-def sockets(site: Site) -> Iterator[Sockets]:
-    sockets = Sockets(site.url)
-    yield sockets
-    sockets.close()
 
 
 def blobs(rng: np.random.Generator) -> Floats:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.agent import lsl
-from capture.frames import COMMON_CHANNELS, EYE_CHANNELS
+from capture.frames import COMMON_CHANNELS, EYE_CHANNELS, STANDARD_CHANNELS
 from capture.gaze.simulate.samples import Gaze, Geometry, Samples
 
 log = logging.getLogger(__name__)
@@ -388,7 +388,7 @@ class Simulator:
         self._rng = rng
         self._gaze = Gaze(self.geometry, rate_hz, rng, noise_deg=noise_deg, loss=loss, blinks=blinks)
         self._truth = Truth(truth)
-        layout = lsl.standard_channels()
+        layout = list(STANDARD_CHANNELS)
         self._order = np.random.default_rng(seed).permutation(len(layout)) if jumble else np.arange(len(layout))
         serial = f"SIM-{seed:05d}"
         self.source_id = f"tobii-{serial}-gaze"

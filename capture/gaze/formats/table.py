@@ -40,30 +40,15 @@ class Format:
 
 
 FORMATS: Final[dict[str, Format]] = {
-    one.name: one
-    for one in (
-        Format(
-            "xdf", "XDF (Lab Streaming Layer)", "exact; with the tracker's own samples and clock offsets",
-            xdf_reading.write, xdf_reading.finish, xdf_reading.sniff, xdf_reading.read,
-        ),
-        Format(
-            "bids", "BIDS 1.11 eye tracking", "times 1 µs, positions a ten-thousandth of a pixel",
-            bids.write, bids.finish, bids.sniff, bids.read,
-        ),
-        Format(
-            "reflacx", "REFLACX folders", "times 1 ms, image positions a thousandth of a pixel, upright views",
-            reflacx.write, reflacx.finish, reflacx.sniff, reflacx.read,
-        ),
-        Format(
-            "egd", "EGD tables", "times 10 µs, image positions a thousandth of a pixel, no views",
-            egd.write, egd.finish, egd.sniff, egd.read,
-        ),
-        Format(
-            "parquet", "Parquet tables", "exact",
-            parquet.write, parquet.finish, parquet.sniff, parquet.read,
-        ),
+    name: Format(name, title, precision, module.write, module.finish, module.sniff, module.read)
+    for name, title, precision, module in (
+        ("xdf", "XDF (Lab Streaming Layer)", "exact; with the tracker's own samples and clock offsets", xdf_reading),
+        ("bids", "BIDS 1.11 eye tracking", "times 1 µs, positions a ten-thousandth of a pixel", bids),
+        ("reflacx", "REFLACX folders", "times 1 ms, image positions a thousandth of a pixel, upright views", reflacx),
+        ("egd", "EGD tables", "times 10 µs, image positions a thousandth of a pixel, no views", egd),
+        ("parquet", "Parquet tables", "exact", parquet),
     )
-}  # fmt: skip
+}
 
 
 def recognise(path: Path) -> Format:

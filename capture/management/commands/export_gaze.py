@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from capture.gaze.formats.table import FORMATS
 from capture.services.exporting import export_study
+from study.management.naming import study_named
 from study.management.progress import ProgressLine
-from study.models import Study
 from study.services.errors import Refused
 
 _HELP = """Write a study's gaze into a folder: pseudonyms only, each recording whole or not there.
@@ -53,11 +53,3 @@ class Command(BaseCommand):
             self.stdout.write(f"{total} recording{'' if total == 1 else 's'} in {options['out']}{again}.")
         if outcome.refused:
             raise CommandError(f"{len(outcome.refused)} could not be exported.")
-
-
-def study_named(slug: str) -> Study:
-    study = Study.objects.filter(slug=slug).first()
-    if study is None:
-        known = ", ".join(Study.objects.values_list("slug", flat=True)[:10])
-        raise CommandError(f"There is no study {slug!r}" + (f"; there are {known}." if known else "."))
-    return study

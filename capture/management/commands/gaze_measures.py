@@ -9,8 +9,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from capture.queries.measures import COLUMNS, recordings_measured_in
 from capture.services import measuring
+from study.management.naming import study_named
 from study.management.progress import ProgressLine
-from study.models import Study
 from study.services.errors import Refused
 
 _HELP = """Measure a study's gaze and write the measures as CSV.
@@ -31,10 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--out", required=True, metavar="FILE", help="the CSV file to write; - for standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        study = Study.objects.filter(slug=options["study"]).first()
-        if study is None:
-            known = ", ".join(Study.objects.values_list("slug", flat=True)[:10])
-            raise CommandError(f"There is no study {options['study']!r}" + (f"; there are {known}." if known else "."))
+        study = study_named(options["study"])
         recordings = recordings_measured_in(study)
         try:
             measuring.refuse_while_blind(study)

@@ -9,9 +9,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from capture.gaze.formats.table import FORMATS
 from capture.services.importing import Told, import_gaze, parse_display, parse_placed, read_mapping
+from study.management.naming import study_named
 from study.services.errors import Refused
-
-from .export_gaze import study_named
 
 _HELP = """Import gaze that was recorded elsewhere: XDF, BIDS, REFLACX, EGD, Parquet; files, folders or zips.
 

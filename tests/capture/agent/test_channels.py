@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture.agent import pairing
-from capture.agent.lsl import configuration, standard_channels
+from capture.agent.lsl import configuration
 from capture.agent.pairing import Pairing
 from capture.agent.sources.base import Watch, nice
 from capture.agent.sources.layout import ENOUGH, Channel, Undecided, Unusable, map_channels
-from capture.frames import GAZE_CHANNELS
+from capture.frames import GAZE_CHANNELS, STANDARD_CHANNELS
 from tests.capture.agent.harness import ROOT
 
-STANDARD = [(label, kind, eye) for label, kind, _, eye in standard_channels()]
+STANDARD = [(label, kind, eye) for label, kind, _, eye in STANDARD_CHANNELS]
 
 
 @settings(max_examples=50, deadline=None)

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 import pytest
 
-from capture.agent import lsl
 from capture.agent.doctor import Monitor, display, parse_xrandr, rate
 from capture.agent.sources.base import Tracker
 from tests.capture.agent.harness import Station
-from tests.capture.agent.trackers import SESSION, TOBII_PRO, Bench, described, gaze
+from tests.capture.agent.trackers import TOBII_PRO, Bench, described, gaze
 
 DISPLAY = {"width_px": 1920, "height_px": 1080, "width_mm": 527.0, "height_mm": 296.0, "distance_mm": 650.0}
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    lsl.load(SESSION)
-    bench = Bench()
-    yield bench
-    bench.end()
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Station:
-    lsl.load(SESSION)
-    station = Station(tmp_path)
-    station._environment["GAZEROOM_LSL_SESSION"] = SESSION
-    return station
 
 
 def lines(station: Station, *arguments: str) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,25 +26,6 @@ ODD = [
     ("y", "ScreenY", "normalized", "left"),
     ("head", "HeadYaw", "degrees", ""),
 ]
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    lsl.load(SESSION)
-    bench = Bench()
-    yield bench
-    bench.end()
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Station]:
-    """A station in the LSL session of this process: its agent finds the streams that a test publishes."""
-    lsl.load(SESSION)
-    station = Station(tmp_path)
-    station.session = SESSION
-    station._environment["GAZEROOM_LSL_SESSION"] = SESSION
-    yield station
-    station.end()
 
 
 def tracker(**changes: Any) -> Tracker:

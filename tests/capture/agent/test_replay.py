@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,11 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.agent import lsl
 from capture.agent.sources.replay import Player, Recorded, ReplaySource, Unreadable, read
 from capture.agent.spool import Epoch
 from capture.frames import GAZE, GAZE_CHANNELS
-from tests.capture.agent.trackers import SESSION, TITTA, Bench, column, until
+from tests.capture.agent.trackers import TITTA, Bench, column, until
 
 DISPLAY = {"width_px": 1920, "height_px": 1080, "width_mm": 527.0, "height_mm": 296.0, "distance_mm": 650.0}
 
@@ -203,14 +201,6 @@ def test_a_loop_goes_on_one_interval_after_its_end() -> None:
 def test_a_speed_of_nothing_is_refused() -> None:
     with pytest.raises(Unreadable, match="speed above 0, not 0"):
         Player(Recorded(samples(), "x"), speed=0)
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    lsl.load(SESSION)
-    bench = Bench()
-    yield bench
-    bench.end()
 
 
 def test_the_agent_plays_a_recording_as_a_source(bench: Bench, tmp_path: Path) -> None:

@@ -56,14 +56,6 @@ def tobii_pro(t: np.ndarray) -> np.ndarray:
     return np.column_stack([x, y, np.full(len(t), 3.1), x, y, np.full(len(t), 3.2)])
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    lsl.load(SESSION)
-    bench = Bench()
-    yield bench
-    bench.end()
-
-
 class Fixtures:
     """The programs of other makers, all running, each read by a source of its own."""
 

@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,6 @@ from tests.capture.agent.titta import NotificationType, Titta
 from tests.capture.agent.trackers import SESSION, Bench, Listening, column, until
 
 SDK = Path(__file__).parent / "sdk"
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    lsl.load(SESSION)
-    bench = Bench()
-    yield bench
-    bench.end()
 
 
 Plan = Callable[..., tuple[Source, Listening]]
