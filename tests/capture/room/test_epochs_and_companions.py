@@ -116,15 +116,15 @@ def test_a_companions_time_away_is_its_own_gap_and_that_of_one_that_numbers_noth
 
 
 def test_an_export_keeps_epochs_of_different_lsl_clocks_apart_and_joins_those_of_one(recording: Recording) -> None:
-    def recorded(t0: float, utc: float, boot: str, ahead: float) -> None:
+    def recorded(t0: float, utc: float, boot: str, ahead: float) -> str:
         epoch = begin(recording, anchor(t0, utc, boot))
         deliver(recording, epoch, {GAZE: samples(t0), CLOCK: np.array([[t0, ahead, 1e-4, t0 - ahead]])})
+        return str(epoch)
 
     recorded(5000.0, 1e9, "a", 0.25)
     recorded(20.0, 1e9 + 91, "b", 0.5)  # after a reboot
     recorded(30.0, 1e9 + 101, "b", 0.75)
-    recorded(40.0, 1e9 + 111, "b", 1.0)
-    elsewhere = list(recording.epochs)[-1]
+    elsewhere = recorded(40.0, 1e9 + 111, "b", 1.0)
     recording.epochs[elsewhere]["station"] = str(uuid4())
     recording.save(update_fields=["epochs"])
 
