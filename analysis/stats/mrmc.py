@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.stats.components import COVARIANCES, components
+from analysis.stats.components import COVARIANCES, Floats, components
 from analysis.stats.obuchowski_rockette import (
     RANDOM,
     Interval,
@@ -282,20 +283,11 @@ def analyze_ratings(
     truncation: Truncation = "none",
 ) -> Result:
     """:func:`analyze` from arrays already in memory."""
-    if reference is not None:
-        table = _with_reference_last(table, name_of(reference))
     n_treatments, n_readers = table.scores.shape[:2]
     n1, n0 = int(table.truth.sum()), int((~table.truth).sum())
+    if reference is not None:
+        _reference_last(table.treatments, name_of(reference))
     warnings: list[str] = []
-    if n_treatments == 1:
-        warnings.append("There is one treatment: its means are given and nothing can be compared.")
-    if random != "readers_cases":
-        warnings.append(
-            f"With {_RANDOM_WORDS[random]} the conclusion holds only for "
-            + ("these readers." if random == "cases" else "these cases.")
-            + " Where both vary, this analysis rejects too often."
-        )
-
     why = ""
     if n1 == 0 or n0 == 0:
         word = "diseased" if n1 == 0 else "non-diseased"
@@ -314,6 +306,7 @@ def analyze_ratings(
     if not (n1 == 0 or n0 == 0):
         if missing:
             foms = _cell_by_cell(table)
+            warnings.append("Each reader's AUC is over the cases that reader rated under that treatment.")
         else:
             positives = table.positives.reshape(n_treatments * n_readers, n1)
             negatives = table.negatives.reshape(n_treatments * n_readers, n0)
@@ -326,43 +319,111 @@ def analyze_ratings(
                 )
             else:
                 errors = COVARIANCES[covariance](parts, positives, negatives)
+    return result_from(
+        fom="auc",
+        covariance=covariance,
+        random=random,
+        margin=margin,
+        alpha=alpha,
+        reference=reference,
+        readers=table.readers,
+        treatments=table.treatments,
+        diseased=n1,
+        nondiseased=n0,
+        foms=foms,
+        errors=errors,
+        method_words=f"empirical AUC, {_COVARIANCE_WORDS[covariance]}",
+        warnings=warnings,
+        why=why,
+        truncation=truncation,
+    )
 
-    cells = _cells(table, foms, errors, alpha, why)
-    auc = {
-        treatment: {cell.reader: cell.auc for cell in cells if cell.treatment == treatment}
-        for treatment in table.treatments
-    }
+
+def result_from(
+    *,
+    fom: str,
+    covariance: str,
+    random: Random,
+    readers: Sequence[str],
+    treatments: Sequence[str],
+    diseased: int,
+    nondiseased: int,
+    foms: Floats,
+    errors: Floats | None,
+    method_words: str,
+    margin: float | None = None,
+    alpha: float = 0.05,
+    reference: str | None = None,
+    conventions: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+    why: str = "",
+    truncation: Truncation = "none",
+) -> Result:
+    """The one result type from figures of merit and their error covariance, whatever they are figures of.
+
+    Args:
+        fom: the figure of merit's short name.
+        covariance: the covariance estimator's short name.
+        random: what the conclusion should hold for.
+        readers: names of the J readers.
+        treatments: names of the I treatments, in the order of ``foms``.
+        diseased: number of diseased cases.
+        nondiseased: number of non-diseased cases.
+        foms: figures of merit, ``[I, J]``; NaN where a reader has none under a treatment.
+        errors: their error covariance, ``[I·J, I·J]``, treatment-major; None where it is not estimable.
+        method_words: figure of merit and covariance in words, as the result's ``method`` goes on after the analysis.
+        margin: non-inferiority margin in units of the figure of merit.
+        alpha: two-sided level.
+        reference: as in :func:`analyze`; treatments are put in its order here.
+        conventions: said before those of the Obuchowski–Rockette analysis.
+        warnings: said after those of the design.
+        why: why nothing can be compared, beginning "not estimable, because"; needed when ``errors`` is None.
+        truncation: see :func:`analysis.stats.obuchowski_rockette.analyse`.
+
+    Raises:
+        RatingsError: ``reference`` is no treatment.
+    """
+    readers, treatments = tuple(readers), tuple(treatments)
+    if errors is None and not why:
+        raise ValueError("A result without a covariance must say why it has none.")
+    if reference is not None:
+        order = _reference_last(treatments, name_of(reference))
+        treatments = tuple(treatments[i] for i in order)
+        foms = foms[order]
+        if errors is not None:
+            places = (np.array(order)[:, None] * len(readers) + np.arange(len(readers))).ravel()
+            errors = errors[np.ix_(places, places)]
+    said = _design_warnings(len(treatments), random) + list(warnings)
+    cells = _cells(treatments, readers, foms, errors, alpha, why if diseased == 0 or nondiseased == 0 else "", why)
     perfect = [f"{cell.reader} under {cell.treatment}" for cell in cells if cell.auc is not None and cell.auc in (0, 1)]
     if perfect:
-        warnings.append(
-            f"An AUC of exactly 0 or 1 has zero estimated variance over cases: {sentence_list(perfect)}; "
-            "the standard errors are too small."
+        said.append(
+            f"{'An AUC' if fom == 'auc' else 'A figure of merit'} of exactly 0 or 1 has zero estimated variance over "
+            f"cases: {sentence_list(perfect)}; the standard errors are too small."
         )
 
     means: tuple[Mean, ...]
     comparisons: list[Comparison] = []
     own: list[ReaderDifference] = []
-    omnibus, parts_out = None, None
-    pairs = [(i, k) for i in range(n_treatments) for k in range(i + 1, n_treatments)]
+    omnibus, parts = None, None
+    pairs = list(combinations(range(len(treatments)), 2))
     if errors is None:
-        means = tuple(Mean(t, None, None, None, None, None, why) for t in table.treatments)
-        if why and missing:
-            warnings.append("Each reader's AUC is over the cases that reader rated under that treatment.")
+        means = tuple(Mean(t, None, None, None, None, None, why) for t in treatments)
         for i, k in pairs:
-            names = (table.treatments[i], table.treatments[k])
+            names = (treatments[i], treatments[k])
             comparisons.append(Comparison(names, None, None, None, None, None, None, not_estimable=why))
     else:
         found = analyse(foms, errors, random=random, alpha=alpha, truncation=truncation)
-        omnibus, parts_out = found.omnibus, found.components
+        omnibus, parts = found.omnibus, found.components
         means = tuple(
             Mean(t, m.estimate, m.se, m.df, m.lower, m.upper, m.not_estimable)
-            for t, m in zip(table.treatments, found.means, strict=True)
+            for t, m in zip(treatments, found.means, strict=True)
         )
         holm = _holm([found.differences[pair].p for pair in pairs])
         for pair, adjusted in zip(pairs, holm, strict=True):
-            names = (table.treatments[pair[0]], table.treatments[pair[1]])
+            names = (treatments[pair[0]], treatments[pair[1]])
             comparisons.append(_comparison(names, found.differences[pair], adjusted, margin, reference, alpha))
-            for reader, change in zip(table.readers, found.reader_differences[pair], strict=True):
+            for reader, change in zip(readers, found.reader_differences[pair], strict=True):
                 own.append(
                     ReaderDifference(
                         names, reader, change.estimate, change.se, change.lower, change.upper, change.not_estimable
@@ -370,25 +431,25 @@ def analyze_ratings(
                 )
 
     return Result(
-        fom="auc",
+        fom=fom,
         covariance=covariance,
         random=random,
         alpha=alpha,
         margin=margin,
-        readers=table.readers,
-        treatments=table.treatments,
-        diseased=n1,
-        nondiseased=n0,
-        auc=auc,
+        readers=readers,
+        treatments=treatments,
+        diseased=diseased,
+        nondiseased=nondiseased,
+        auc={t: {cell.reader: cell.auc for cell in cells if cell.treatment == t} for t in treatments},
         cells=cells,
         means=means,
         comparisons=tuple(comparisons),
         reader_differences=tuple(own),
         omnibus=omnibus,
-        components=parts_out,
-        method=f"Obuchowski–Rockette, {_RANDOM_WORDS[random]}, empirical AUC, {_COVARIANCE_WORDS[covariance]}",
-        conventions=_conventions(random, truncation, n_treatments),
-        warnings=tuple(warnings),
+        components=parts,
+        method=f"Obuchowski–Rockette, {_RANDOM_WORDS[random]}, {method_words}",
+        conventions=(*conventions, *_conventions(random, truncation, len(treatments))),
+        warnings=tuple(said),
         not_estimable=why,
     )
 
@@ -398,17 +459,28 @@ def _known(argument: str, given: str, allowed: tuple[str, ...]) -> None:
         raise RatingsError(f"{argument} is {given!r}; it must be one of {', '.join(map(repr, allowed))}.")
 
 
-def _with_reference_last(table: Ratings, reference: str) -> Ratings:
-    if reference not in table.treatments:
-        raise RatingsError(f"The reference treatment {reference!r} is not among {', '.join(table.treatments)}.")
-    order = [i for i, name in enumerate(table.treatments) if name != reference]
-    order.append(table.treatments.index(reference))
-    return dataclasses.replace(
-        table, treatments=tuple(table.treatments[i] for i in order), scores=np.ascontiguousarray(table.scores[order])
-    )
+def _reference_last(treatments: Sequence[str], reference: str) -> list[int]:
+    """The order of the treatments in which the reference comes last."""
+    if reference not in treatments:
+        raise RatingsError(f"The reference treatment {reference!r} is not among {', '.join(treatments)}.")
+    order = [i for i, name in enumerate(treatments) if name != reference]
+    return [*order, list(treatments).index(reference)]
 
 
-def _cell_by_cell(table: Ratings) -> np.ndarray:
+def _design_warnings(treatments: int, random: Random) -> list[str]:
+    said = []
+    if treatments == 1:
+        said.append("There is one treatment: its means are given and nothing can be compared.")
+    if random != "readers_cases":
+        said.append(
+            f"With {_RANDOM_WORDS[random]} the conclusion holds only for "
+            + ("these readers." if random == "cases" else "these cases.")
+            + " Where both vary, this analysis rejects too often."
+        )
+    return said
+
+
+def _cell_by_cell(table: Ratings) -> Floats:
     foms = np.full(table.scores.shape[:2], np.nan)
     for i, j in np.ndindex(*foms.shape):
         rated = ~np.isnan(table.scores[i, j])
@@ -419,20 +491,27 @@ def _cell_by_cell(table: Ratings) -> np.ndarray:
     return foms
 
 
-def _cells(table: Ratings, foms: np.ndarray, errors: np.ndarray | None, alpha: float, why: str) -> tuple[Cell, ...]:
+def _cells(
+    treatments: Sequence[str],
+    readers: Sequence[str],
+    foms: Floats,
+    errors: Floats | None,
+    alpha: float,
+    why_no_fom: str,
+    why: str,
+) -> tuple[Cell, ...]:
     z = float(stats.norm.ppf(1 - alpha / 2))
     cells = []
-    for i, treatment in enumerate(table.treatments):
-        for j, reader in enumerate(table.readers):
+    for i, treatment in enumerate(treatments):
+        for j, reader in enumerate(readers):
             value = float(foms[i, j])
             if math.isnan(value):
-                reason = why if table.truth.all() or not table.truth.any() else ""
-                reason = reason or (
+                reason = why_no_fom or (
                     f"not estimable, because reader {reader} rated only one class of cases, or none, under {treatment}"
                 )
                 cells.append(Cell(treatment, reader, None, None, None, None, reason))
                 continue
-            position = i * len(table.readers) + j
+            position = i * len(readers) + j
             variance = 0.0 if errors is None else float(errors[position, position])
             if not variance > 1e-20:
                 reason = (
