@@ -17,6 +17,7 @@ export class EventLog {
   readonly #log: NumberedLog<ReadEvent>;
   readonly #remember: (next: number, pending: [number, ReadEvent][]) => void;
   #busy: Promise<void> | null = null;
+  #closed = false;
 
   /**
    * `next` and `pending`: the first free number and what was not acknowledged before a reload; `remember` keeps both
@@ -58,7 +59,21 @@ export class EventLog {
     return this.#busy;
   }
 
+  /** Post what is waiting, and nothing after it until `open`: a read that has been submitted takes no more events. */
+  async close(): Promise<void> {
+    // A round that has begun already does not hold the latest events.
+    await this.flush();
+    await this.flush();
+    this.#closed = true;
+  }
+
+  /** The read goes on after all: send what is waiting and what comes. */
+  open(): void {
+    this.#closed = false;
+  }
+
   async #send(leaving: boolean): Promise<void> {
+    if (this.#closed) return;
     const batch = this.#log.batch(200);
     if (!batch) return;
     const { from, items } = batch;

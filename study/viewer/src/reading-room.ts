@@ -326,8 +326,7 @@ async function open(): Promise<void> {
         for (const sentence of await capture.finish()) events.add("recording_incomplete", { sentence });
       }
       missing.textContent = "Submitting…";
-      await events.flush();
-      await events.flush();
+      await events.close();
       const { next } = await postJson<{ next: string }>(
         config.urls.submit,
         {
@@ -346,6 +345,7 @@ async function open(): Promise<void> {
       location.assign(next);
     } catch (error) {
       submitting = false;
+      events.open();
       review();
       missing.textContent = sentenceOf(error);
       missing.classList.add("error");
