@@ -15,8 +15,7 @@ each the mean of ψψ' over the pairs of triples that share exactly that. With c
 
 which has no bias whatever the design, and can be negative. No pair of readers or of cases is visited: sums over pairs
 that share *at least* something are products of row, column and reader sums of the masked kernel, and
-inclusion–exclusion gives those that share exactly it. Doubled kernels are whole numbers that float32 holds exactly, so
-BLAS does the work.
+inclusion–exclusion gives those that share exactly it. Doubled kernels are whole numbers that float32 holds exactly.
 
 Where a quantity needs one class only (a yes or no per case, as in sensitivity), :func:`analyse_values` does the same
 with four moments.
@@ -33,12 +32,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from analysis.stats.obuchowski_rockette import Interval
 from analysis.stats.ratings import Ratings, sentence_list
@@ -256,7 +255,7 @@ def _two_class_sums(positives: Floats, negatives: Floats) -> _Sums:
     kernel = np.zeros((treatments, treatments, readers))
     joint = np.zeros((treatments, treatments))
     step = max(1, min(n0, _PAIRS_AT_ONCE // max(n1, 1)))
-    ones = np.ones(max(n1, step), dtype=np.float32)
+    upper = list(combinations_with_replacement(range(treatments), 2))
     for start in range(0, n0 if n1 else 0, step):
         width = min(step, n0 - start)
         doubled = np.empty((treatments, n1, width), dtype=np.float32)
@@ -269,12 +268,16 @@ def _two_class_sums(positives: Floats, negatives: Floats) -> _Sums:
                 twice += np.greater_equal(above, below).view(np.int8)
                 summed[i] += twice
                 doubled[i] = twice
-            kernel[:, :, j] += flat @ flat.T
-            rows[:, j] += doubled @ ones[:width]
-            columns[:, j, start : start + width] += ones[:n1] @ doubled
+                rows[i, j] += np.einsum("xy->x", doubled[i])
+                columns[i, j, start : start + width] = np.einsum("xy->y", doubled[i])
+            for i, k in upper:
+                kernel[i, k, j] += np.einsum("p,p->", flat[i], flat[k])
         pooled = summed.reshape(treatments, -1).astype(np.float64)
-        joint += pooled @ pooled.T
+        for i, k in upper:
+            joint[i, k] += np.einsum("p,p->", pooled[i], pooled[k])
 
+    for i, k in upper:
+        kernel[k, i], joint[k, i] = kernel[i, k], joint[i, k]
     total = rows.sum(axis=-1)
     within = np.stack(
         [
@@ -287,7 +290,13 @@ def _two_class_sums(positives: Floats, negatives: Floats) -> _Sums:
     )
     by_case, by_control, by_treatment = rows.sum(axis=1), columns.sum(axis=1), total.sum(axis=1)
     across = np.stack(
-        [joint, by_case @ by_case.T, by_control @ by_control.T, np.outer(by_treatment, by_treatment)], axis=-1
+        [
+            joint,
+            np.einsum("ix,kx->ik", by_case, by_case),
+            np.einsum("iy,ky->ik", by_control, by_control),
+            np.outer(by_treatment, by_treatment),
+        ],
+        axis=-1,
     )
 
     read1, read0 = (~np.isnan(positives)).astype(np.float64), (~np.isnan(negatives)).astype(np.float64)
@@ -322,6 +331,8 @@ def _one_class_sums(values: Floats) -> _Sums:
 def _shared(read: Floats) -> Floats:
     """How many cases two cells share, ``[I, I, J, J]``."""
     treatments, readers, n = read.shape
+    if read.all():
+        return np.full((treatments, treatments, readers, readers), float(n))
     flat = read.reshape(treatments * readers, n)
     return (flat @ flat.T).reshape(treatments, readers, treatments, readers).transpose(0, 2, 1, 3)
 
@@ -562,11 +573,14 @@ def _law_df(df: float, convention: Df, rounding: Rounding) -> float:
 
 def _interval(estimate: float, variance: float, df: float, law_df: float, null: float, alpha: float) -> Interval:
     se = math.sqrt(variance)
-    law = stats.norm if math.isinf(law_df) else stats.t(law_df)
-    half = float(law.ppf(1 - alpha / 2)) * se
-    t = (estimate - null) / se
     estimate = float(estimate)
-    return Interval(estimate, se, df, estimate - half, estimate + half, float(t), float(2 * law.sf(abs(t))))
+    t = (estimate - null) / se
+    # The functions beneath scipy's laws, which themselves take longer than the whole analysis.
+    if math.isinf(law_df):
+        half, p = -float(special.ndtri(alpha / 2)) * se, 2 * float(special.ndtr(-abs(t)))
+    else:
+        half, p = -float(special.stdtrit(law_df, alpha / 2)) * se, 2 * float(special.stdtr(law_df, -abs(t)))
+    return Interval(estimate, se, df, estimate - half, estimate + half, t, p)
 
 
 def _untested(found: Interval) -> Interval:
@@ -642,7 +656,7 @@ def _why_no_covariance(covariance: float, words: _Words, i: int, k: int) -> str:
 def _conventions(words: _Words, crossed: bool, df: Df, rounding: Rounding) -> tuple[str, ...]:
     said = [
         "U-statistic variances over readers and cases (Gallas 2006, 2008), without bias; they can be negative.",
-        f"The {words.quantity} of a treatment averages over all that was rated, as iMRMC's; who rated more counts more.",
+        f"The {words.quantity} of a treatment averages all that was rated, as in iMRMC: who rated more counts more.",
         "Degrees of freedom by BDG: V² over the sum of each factor's biased component² / df³, at least the smallest df"
         + (", and 2." if df == "java" else "."),
     ]
