@@ -56,6 +56,9 @@ _NOTHING = 1e-20
 _SINGLE_CASE = "not estimable, because a reader read a single case: a variance over cases needs two"
 _ONE_READER = "not estimable, because one of the two has a single reader: how readers differ cannot be seen"
 _NO_VARIATION = "not estimable, because neither readers nor cases show any variation (identical values)"
+_NEGATIVE = (
+    "not estimable, because the estimated variance is negative: too few readers read under both for their covariance"
+)
 _NESTED = "not estimable, because a reader has nothing to average under a treatment"
 
 
@@ -133,7 +136,7 @@ def numbers(frame: pd.DataFrame, column: str) -> Floats:
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         given = frame[column].iloc[int(bad[0])]
-        said = "missing" if given is None or given == "" or given != given else repr(given)
+        said = "missing" if pd.isna(given) or given == "" else repr(given) if isinstance(given, str) else str(given)
         raise RatingsError(f"The {column} of row {bad[0] + 1} is {said}; it must be a finite number.")
     return values
 
@@ -458,6 +461,8 @@ def _pair(foms: Floats, blocks: Floats, random: Random, alpha: float) -> Interva
         sigma[first, j1 + second] = sigma[j1 + second, first] = np.cov(y[first], y[j1 + second])[0, 1]
     spread = 2 * float(np.trace(form @ sigma @ form @ sigma))
     df = 2 * variance**2 / spread if spread > _NOTHING**2 else math.inf
+    if variance < -_NOTHING:
+        return Interval(estimate, not_estimable=_NEGATIVE)
     return interval(estimate, variance, df, alpha, why_not=_NO_VARIATION)
 
 
