@@ -22,9 +22,8 @@ class AnalysisPlanQuerySet(models.QuerySet["AnalysisPlan"]):
 class AnalysisPlan(UuidModel):
     """What will be computed of a comparison, written before anybody knows the answer.
 
-    body: {"primary": "any" | finding, "secondary": [finding, …], "fom": "auc",
-           "covariance": "delong" | "jackknife" | "unbiased", "random": "readers_cases" | "cases" | "readers",
-           "alpha": float, "margin": float | None, "reference_arm": arm key, "threshold": 1–5}
+    body: as :mod:`analysis.services.plan_body` describes it. A plan that was locked before plans had several figures of
+    merit has another shape; `plan_body.complete` reads both.
 
     A draft may change; once locked it is hashed and triggers refuse every UPDATE and DELETE.
     """

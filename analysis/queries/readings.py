@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from study.models import Arm, Assignment, AssistanceReveal, ProtocolVersion, Read, ReferenceStandard, Response, Stage
+from study.models import Arm, Assignment, ProtocolVersion, Read, ReferenceStandard, Response, Stage
 from study.models import Study as StudyModel
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 #: The endpoint that asks only whether a case is normal: truth is any finding, rating the highest confidence given.
 ANY = "any"
 COLUMNS = ["reader", "case", "arm", "period", "finding", "truth", "rating", "seconds"]
-ENDPOINT_COLUMNS = ["reader", "case", "arm", "period", "truth", "rating", "seconds"]
 
 
 class ReadingsError(Exception):
@@ -104,19 +103,10 @@ def readings(study: StudyModel) -> pd.DataFrame:
 
 
 def endpoint_readings(frame: pd.DataFrame, endpoint: str) -> pd.DataFrame:
-    """One row per read for an endpoint: a finding, or :data:`ANY`.
+    """One row per read for an endpoint: a finding, or :data:`ANY`; see the library's function of that name."""
+    from analysis.stats.reader_study import tables
 
-    For :data:`ANY` the truth is that the case shows any of the protocol's findings and the rating is the reader's
-    highest confidence over them.
-
-    Returns:
-        Columns ``reader, case, arm, period, truth, rating, seconds``.
-    """
-    if endpoint != ANY:
-        return frame.loc[frame["finding"] == endpoint, ENDPOINT_COLUMNS].reset_index(drop=True)
-    keys = ["reader", "case", "arm", "period"]
-    grouped = frame.groupby(keys, as_index=False, sort=True)
-    return grouped.agg(truth=("truth", "max"), rating=("rating", "max"), seconds=("seconds", "first"))[ENDPOINT_COLUMNS]
+    return tables.endpoint_readings(frame, endpoint)
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
@@ -178,13 +168,3 @@ def completeness(study: StudyModel) -> tuple[list[Arm], list[Completeness]]:
             )
         )
     return arms, table
-
-
-def shown_counts(study: StudyModel) -> dict[str, tuple[int, int]]:
-    """Per arm: submitted reads in which the assistance left the server, and submitted reads."""
-    protocol = current_protocol(study)
-    counts = {}
-    for arm in arms_of(study):
-        reads = Read.objects.filter(assignment__arm=arm, assignment__arm__protocol=protocol, state=Read.State.SUBMITTED)
-        counts[arm.key] = (AssistanceReveal.objects.filter(read__in=reads).count(), reads.count())
-    return counts

@@ -16,17 +16,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from analysis.models import AnalysisPlan, AnalysisResult, AnalysisRun
-from analysis.queries.readings import (
-    ReadingsError,
-    arms_of,
-    current_protocol,
-    readings,
-    readings_sha256,
-    shown_counts,
-)
+from analysis.queries.readings import ReadingsError, current_protocol
+from analysis.queries.tables import facts_of, files_of, sha256_of
 from study.models import AuditEntry, Study
 from study.services.audit import record
 from study.services.errors import Refused
+
+from .plan_body import complete
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +35,22 @@ ABANDONED_AFTER = timedelta(minutes=12)
 
 @cache
 def code_version() -> str:
-    """The package's version and a hash over the statistics' source, so that a result names the code that made it."""
+    """The package's version and a hash over the source of all statistics, so that a result names the code that made it.
+
+    The reports it is shown in are not part of it: they compute nothing.
+    """
     digest = hashlib.sha256()
     app = Path(__file__).resolve().parents[1]
     sources = [
-        *sorted((app / "stats").glob("*.py")),
+        *sorted((app / "stats").rglob("*.py")),
         app / "services" / "computing.py",
         app / "queries" / "readings.py",
+        app / "queries" / "tables.py",
+        *sorted(app.glob("queries/gaze.py")),
+        *sorted(app.glob("queries/text.py")),
     ]
     for path in sources:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        digest.update(path.relative_to(app).as_posix().encode() + b"\0" + path.read_bytes())
     try:
         release = version("gazeroom")
     except PackageNotFoundError:
@@ -65,31 +67,34 @@ def analyse_study(*, study: Study, actor: Any, progress: Progress | None = None)
         Refused: the study is no comparison, is not unblinded, has no locked plan, or its readings cannot be used.
     """
     # Costs two seconds of imports, which a page or a command that computes nothing need not pay.
-    from .computing import compute
+    from .computing import numbers_of
 
     plan = _plan_of(study)
-    progress = progress or (lambda step, done, total: None)
-    total = steps(plan.body)
-    progress("Collecting the readings", 0, total)
+    body = complete(plan.body)
+    total = steps(body)
+    tell = progress or (lambda step, done, total: None)
+    tell("Collecting the tables", 0, total)
     try:
-        frame = readings(study)
-        protocol, arms = current_protocol(study), arms_of(study)
+        files = files_of(study)
+        protocol, facts = current_protocol(study), facts_of(study, body)
     except ReadingsError as error:
         raise Refused(error.sentence) from error
-    if frame.empty:
+    if files["readings"].count(b"\n") < 2:
         raise Refused(f"{study.name} has no submitted reads; there is nothing to analyse.")
 
-    numbers = compute(frame, plan.body, arms, progress=progress)
-    numbers["study"] = {"slug": study.slug, "name": study.name, "simulated": study.simulated}
-    numbers["shown"] = {arm: list(counts) for arm, counts in shown_counts(study).items()}
+    numbers = numbers_of(files, facts, progress=lambda step, done, _: tell(step, done + 1, total))
+    hashes = sha256_of(files)
     inputs: dict[str, Any] = {
-        "readings": len(frame),
-        "readings_sha256": readings_sha256(frame),
+        "readings": files["readings"].count(b"\n") - 1,
+        "readings_sha256": hashes["readings.csv"],
+        "tables": hashes,
+        "facts": facts,
         "plan_sha256": plan.sha256,
         "protocol_sha256": protocol.sha256,
         "assignments_sha256": protocol.plan_sha256,
+        "model_sha256": facts["model_sha256"],
     }
-    progress("Storing the result", total, total)
+    tell("Storing the result", total, total)
     with transaction.atomic():
         result = AnalysisResult(
             study=study,
@@ -112,8 +117,10 @@ def analyse_study(*, study: Study, actor: Any, progress: Progress | None = None)
 
 
 def steps(body: dict[str, Any]) -> int:
-    """How many steps of progress a plan takes: its endpoints, the reading time and the storing."""
-    return 3 + len(body["secondary"])
+    """How many steps of progress a plan takes: what is computed, the collecting before it and the storing."""
+    from analysis.stats.reader_study.compute import steps as computed
+
+    return computed(body) + 1
 
 
 @transaction.atomic

@@ -15,67 +15,55 @@ from study.models import AuditEntry, Study
 from study.services.audit import record
 from study.services.errors import Refused
 
+from . import plan_body
+
 
 def default_body(study: Study) -> dict[str, Any]:
-    """The plan most reader studies want: any finding, DeLong, readers and cases random, against the unassisted arm."""
+    """The plan most reader studies want: the AUC for any finding, DeLong, readers and cases random, against unassisted.
+
+    Secondary are the AUC of each finding, sensitivity and specificity for any finding, and reading time, by Holm.
+    """
+    findings, arms = _asked(study)
+    return {
+        "endpoints": [
+            plan_body.endpoint(ANY, role="primary"),
+            *(plan_body.endpoint(name) for name in findings),
+            plan_body.endpoint(ANY, "sensitivity"),
+            plan_body.endpoint(ANY, "specificity"),
+            plan_body.endpoint(ANY, "time"),
+        ],
+        "covariance": "delong",
+        "random": "readers_cases",
+        "alpha": 0.05,
+        "reference_arm": arms[0],
+        "threshold": 4,
+        "multiplicity": "holm",
+        "subgroups": ["finding", "view", "sex", "age"],
+        "missing": "available",
+    }
+
+
+def check_body(study: Study, body: dict[str, Any]) -> dict[str, Any]:
+    """The body as it is stored.
+
+    Raises:
+        Refused: a key is missing or unknown, or a value is not one of its choices; the sentence names it.
+    """
+    findings, arms = _asked(study)
+    if isinstance(body, dict) and "primary" in body:  # a draft from before endpoints had figures of merit of their own
+        body = plan_body.complete(body)
+    return plan_body.check(body, findings=findings, arms=arms)
+
+
+def _asked(study: Study) -> tuple[list[str], list[str]]:
+    """The protocol's findings and the keys of its arms, the unassisted one first."""
     try:
         protocol, arms = current_protocol(study), arms_of(study)
     except ReadingsError as error:
         raise Refused(error.sentence) from error
     if not arms:
         raise Refused(f"{study.name} has no arms; there is nothing to compare.")
-    return {
-        "primary": ANY,
-        "secondary": list(protocol.body["findings"]),
-        "fom": "auc",
-        "covariance": "delong",
-        "random": "readers_cases",
-        "alpha": 0.05,
-        "margin": None,
-        "reference_arm": arms[0].key,
-        "threshold": 4,
-    }
-
-
-def check_body(study: Study, body: dict[str, Any]) -> dict[str, Any]:
-    """The body with its numbers as numbers.
-
-    Raises:
-        Refused: a key is missing or unknown, or a value is not one of its choices; the sentence names it.
-    """
-    # Imported here: scipy takes a second that no other page need pay.
-    from analysis.stats.components import COVARIANCES
-    from analysis.stats.mrmc import FIGURES_OF_MERIT
-    from analysis.stats.obuchowski_rockette import RANDOM
-
-    defaults = default_body(study)
-    if set(body) != set(defaults):
-        wrong = sorted(set(body) ^ set(defaults))
-        raise Refused(f"The analysis plan needs exactly {', '.join(defaults)}; wrong or missing: {', '.join(wrong)}.")
-    findings = [ANY, *current_protocol(study).body["findings"]]
-    arms = [arm.key for arm in arms_of(study)]
-    choices: dict[str, list[Any]] = {
-        "primary": findings,
-        "fom": list(FIGURES_OF_MERIT),
-        "covariance": list(COVARIANCES),
-        "random": list(RANDOM),
-        "reference_arm": arms,
-        "threshold": [2, 3, 4, 5],
-    }
-    for key, allowed in choices.items():
-        if body[key] not in allowed:
-            raise Refused(f"The plan's {key} is {body[key]!r}; it must be one of {', '.join(map(str, allowed))}.")
-    unknown = [finding for finding in body["secondary"] if finding not in findings]
-    if unknown:
-        raise Refused(f"The plan's secondary endpoint {unknown[0]!r} is not a finding of the protocol.")
-    for key, low, high in (("alpha", 0.0, 0.5), ("margin", 0.0, 1.0)):
-        value = body[key]
-        if key == "margin" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
-            raise Refused(f"The plan's {key} is {value!r}; it must be a number between {low:g} and {high:g}.")
-    secondary = [finding for finding in body["secondary"] if finding != body["primary"]]
-    return {**body, "secondary": list(dict.fromkeys(secondary))}
+    return list(protocol.body["findings"]), [arm.key for arm in arms]
 
 
 def canonical_sha256(body: dict[str, Any]) -> str:

@@ -4,7 +4,75 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import plan_body
+
 Numbers = dict[str, Any]
+
+
+def readable(numbers: Numbers) -> Numbers:
+    """The numbers in today's shape, whenever they were made.
+
+    A result of schema gazeroom.analysis/1 had AUC and reading time only. What it does not hold says so in its place;
+    nothing is computed for it.
+    """
+    if numbers.get("schema") != "gazeroom.analysis/1":
+        return numbers
+    plan = plan_body.complete(numbers["plan"])
+    absent = "not part of this result, which an earlier version made; run the analysis again"
+    endpoints = []
+    for found, planned in zip(numbers["endpoints"], plan["endpoints"], strict=True):
+        result = found["result"]
+        verdicts = []
+        for comparison in result["comparisons"] if result else []:
+            if comparison["treatments"][1] != plan["reference_arm"]:
+                continue
+            inferior, margin = comparison["noninferiority"], planned["margin"]
+            verdicts.append(
+                {
+                    "arm": comparison["treatments"][0],
+                    "hypothesis": planned["hypothesis"],
+                    "margin": margin,
+                    "p": comparison["p"] if margin is None else (inferior or {}).get("p"),
+                    "shown": None if margin is None else (inferior or {}).get("shown"),
+                    "not_estimable": comparison["not_estimable"],
+                }
+            )
+        endpoints.append(
+            {
+                **found,
+                "finding": found["key"],
+                "fom": "auc",
+                "fom_words": plan_body.FOMS["auc"],
+                "words": f"AUC for {found['label']}",
+                "hypothesis": planned["hypothesis"],
+                "margin": planned["margin"],
+                "verdicts": verdicts,
+            }
+        )
+    deviations = []
+    for arm in numbers["arms"]:
+        shown, reads = numbers["shown"][arm["key"]]
+        if arm["assistance"] == "none" and shown:
+            deviations.append(f"GazeX was shown in {shown} of {reads} reads of the unassisted arm “{arm['name']}”.")
+        if arm["assistance"] == "concurrent" and shown < reads:
+            deviations.append(f"GazeX was shown in only {shown} of {reads} reads of the arm “{arm['name']}”.")
+    conduct = {
+        "not_estimable": "", "shown": numbers["shown"], "flow": [], "exclusions": [], "withdrawn": [],
+        "deviations": deviations, "recordings": {},
+    }  # fmt: skip
+    return {
+        **numbers,
+        "plan": plan,
+        "endpoints": endpoints,
+        "multiplicity": {"rule": "none", "rows": []},
+        "subgroups": {"not_estimable": absent, "rows": []},
+        "conduct": conduct,
+        **{name: {"not_estimable": absent} for name in OUTCOMES},
+    }
+
+
+#: The parts of a result beside its endpoints, in the order of a report.
+OUTCOMES = ("reliance", "standalone", "smooth", "calibration", "agreement", "gaze", "text")
 
 
 def fixed(value: Any, places: int = 3) -> str:
@@ -46,10 +114,12 @@ def _arm_phrases(numbers: Numbers) -> dict[str, tuple[str, str]]:
 
 
 def endpoint_sentences(numbers: Numbers, endpoint: Numbers) -> list[str]:
-    """One sentence for each comparison of the endpoint with the reference arm."""
+    """One sentence for each comparison of the endpoint with the reference arm, and one for what it was to show."""
+    if endpoint["fom"] == "time":
+        return time_sentences(numbers)
     result = endpoint["result"]
     if result is None:
-        return [f"The comparison on {endpoint['label']} could not be made: {endpoint['error']}"]
+        return [f"The comparison on {endpoint['words']} could not be made: {endpoint['error']}"]
     phrases = _arm_phrases(numbers)
     reference = numbers["plan"]["reference_arm"]
     means = {mean["treatment"]: mean for mean in result["means"]}
@@ -61,12 +131,10 @@ def endpoint_sentences(numbers: Numbers, endpoint: Numbers) -> list[str]:
         start, _ = phrases[first]
         _, other = phrases[second]
         if means[first]["estimate"] is None:
-            said.append(
-                f"The difference between the arms in AUC for {endpoint['label']} is {comparison['not_estimable']}."
-            )
+            said.append(f"The difference between the arms in {endpoint['words']} is {comparison['not_estimable']}.")
             continue
         sentence = (
-            f"{start} the readers’ average AUC for {endpoint['label']} was {fixed(means[first]['estimate'])}; "
+            f"{start} the readers’ average {endpoint['words']} was {fixed(means[first]['estimate'])}; "
             f"{other} {fixed(means[second]['estimate'])}; difference {fixed(comparison['difference'])}"
         )
         if comparison["ci"] is None:
@@ -75,11 +143,12 @@ def endpoint_sentences(numbers: Numbers, endpoint: Numbers) -> list[str]:
             low, high = comparison["ci"]
             sentence += f" ({percent(result['alpha'])} {fixed(low)} to {fixed(high)}, {p_value(comparison['p'])})."
         said.append(sentence)
-        found = comparison["noninferiority"]
-        if found is not None and found["p"] is not None:
-            verdict = "was shown" if found["shown"] else "was not shown"
+        verdict = next((v for v in endpoint["verdicts"] if v["arm"] == first), None)
+        if verdict is not None and verdict["hypothesis"] != "superiority" and verdict["p"] is not None:
+            word = {"noninferiority": "Non-inferiority", "equivalence": "Equivalence"}[verdict["hypothesis"]]
             said.append(
-                f"Non-inferiority with a margin of {found['margin']:g} {verdict} (one-sided {p_value(found['p'])})."
+                f"{word} with a margin of {verdict['margin']:g} {'was shown' if verdict['shown'] else 'was not shown'} "
+                f"(one-sided {p_value(verdict['p'])}, against {result['alpha'] / 2:g})."
             )
     if not result["comparisons"]:
         said.append("There is one arm only; nothing can be compared.")
@@ -90,6 +159,8 @@ def time_sentences(numbers: Numbers) -> list[str]:
     """One sentence for each arm's reading time against the reference arm's."""
     phrases, time = _arm_phrases(numbers), numbers["time"]
     reference = numbers["plan"]["reference_arm"]
+    if time.get("not_estimable"):
+        return [f"The comparison of reading times is {time['not_estimable']}."]
     said = []
     for key, model in time["models"].items():
         start, other = phrases[key][0], phrases[reference][1]
@@ -131,34 +202,43 @@ def endpoint_named(numbers: Numbers, key: str | None) -> Numbers | None:
 
 
 def deviations(numbers: Numbers) -> list[str]:
-    """What went otherwise than the protocol says, as far as the stored counts show it."""
-    said = []
-    for arm in numbers["arms"]:
-        shown, reads = numbers["shown"][arm["key"]]
-        if arm["assistance"] == "none" and shown:
-            said.append(f"GazeX was shown in {shown} of {reads} reads of the unassisted arm “{arm['name']}”.")
-        if arm["assistance"] == "concurrent" and shown < reads:
-            said.append(f"GazeX was shown in only {shown} of {reads} reads of the arm “{arm['name']}”.")
-    return said
+    """What went otherwise than the protocol says, as far as it is stored."""
+    if numbers["conduct"].get("not_estimable"):
+        return [f"Deviations are {numbers['conduct']['not_estimable']}."]
+    found: list[str] = numbers["conduct"]["deviations"]
+    return found
 
 
 def summary_rows(numbers: Numbers) -> list[Numbers]:
-    """One row per endpoint: the average AUC of every arm and the first comparison with the reference."""
+    """One row per endpoint: the average of every arm, the comparisons with the reference, the adjusted p-values."""
     keys = [arm["key"] for arm in numbers["arms"]]
     reference = numbers["plan"]["reference_arm"]
     rows = []
+    adjusted = {(row["key"], row["arm"]): row for row in numbers["multiplicity"]["rows"]}
     for endpoint in numbers["endpoints"]:
         result = endpoint["result"]
-        means = {mean["treatment"]: mean["estimate"] for mean in result["means"]} if result else {}
-        comparisons = [c for c in result["comparisons"] if c["treatments"][1] == reference] if result else []
-        rows.append(
-            {
-                "endpoint": endpoint,
-                "means": [means.get(key) for key in keys],
-                "comparison": comparisons[0] if comparisons else None,
-                "why": endpoint["error"] or (result["not_estimable"] if result else ""),
-            }
-        )
+        row: Numbers = {"endpoint": endpoint, "comparison": None, "why": endpoint["error"], "adjusted": None}
+        if endpoint["fom"] == "time":
+            row["means"] = [numbers["time"]["arms"].get(key) for key in keys]
+            model = next(iter(numbers["time"]["models"].values()), None)
+            if model is not None and model["ratio"] is not None:
+                fixed_effect = next(effect for effect in model["fixed"] if effect["term"] == "assisted")
+                row["comparison"] = {
+                    "difference": model["ratio"],
+                    "ci": [model["ratio_lower"], model["ratio_upper"]],
+                    "p": fixed_effect["p"],
+                }
+            elif model is not None:
+                row["why"] = row["why"] or model["not_estimable"]
+        else:
+            means = {mean["treatment"]: mean["estimate"] for mean in result["means"]} if result else {}
+            comparisons = [c for c in result["comparisons"] if c["treatments"][1] == reference] if result else []
+            row["means"] = [means.get(key) for key in keys]
+            row["comparison"] = comparisons[0] if comparisons else None
+            row["why"] = row["why"] or (result["not_estimable"] if result else "")
+        if endpoint["verdicts"]:
+            row["adjusted"] = adjusted.get((endpoint["key"], endpoint["verdicts"][0]["arm"]))
+        rows.append(row)
     return rows
 
 
@@ -206,3 +286,31 @@ def time_rows(numbers: Numbers) -> list[Numbers]:
     rows = [{"reader": name, "arms": [own.get(key) for key in keys]} for name, own in time["readers"].items()]
     rows.append({"reader": "All reads", "arms": [time["arms"].get(key) for key in keys]})
     return rows
+
+
+def endpoint_words(endpoint: Numbers) -> str:
+    """ "AUC for any finding", "reading time": of a plan's endpoint."""
+    fom = plan_body.FOMS[endpoint["fom"]]
+    label = "any finding" if endpoint["finding"] == plan_body.ANY else endpoint["finding"]
+    return fom if endpoint["fom"] == "time" else f"{fom} for {label}"
+
+
+def plan_words(body: Numbers, arms: dict[str, str]) -> list[tuple[str, str]]:
+    """A complete plan as terms and words."""
+    primary, *secondary = body["endpoints"]
+    hypothesis = plan_body.HYPOTHESES[primary["hypothesis"]]
+    if primary["margin"] is not None:
+        hypothesis += f" with a margin of {primary['margin']:g}"
+    adjustment = plan_body.MULTIPLICITY[body["multiplicity"]]
+    listed = ", ".join(endpoint_words(found) for found in secondary) or "none"
+    return [
+        ("Primary endpoint", f"{endpoint_words(primary)}, {hypothesis}"),
+        ("Secondary endpoints", listed + (f" ({adjustment})" if secondary else "")),
+        ("Method", f"{plan_body.COVARIANCES[body['covariance']]} covariances"),
+        ("Holds for", plan_body.RANDOM[body["random"]]),
+        ("Reference arm", arms.get(body["reference_arm"], body["reference_arm"])),
+        ("Alpha", f"{body['alpha']:g}, two-sided"),
+        ("Called present from", f"confidence {body['threshold']}"),
+        ("Subgroups", ", ".join(plan_body.SUBGROUPS[name] for name in body["subgroups"]) or "none"),
+        ("Missing reads", plan_body.MISSING[body["missing"]]),
+    ]

@@ -9,7 +9,7 @@ from analysis.models import AnalysisResult
 from analysis.queries.readings import endpoint_readings, readings, readings_sha256, to_csv
 from analysis.queries.results import results_visible_to
 from analysis.services.exporting import note_export
-from analysis.services.reporting import endpoint_named
+from analysis.services.reporting import endpoint_named, readable
 
 
 def _result(request: HttpRequest, slug: str, result_id: str) -> AnalysisResult:
@@ -30,10 +30,10 @@ def ratings(request: HttpRequest, slug: str, result_id: str) -> HttpResponse:
         )
     name = request.GET.get("endpoint")
     if name != "all":
-        endpoint = endpoint_named(result.numbers, name)
+        endpoint = endpoint_named(readable(result.numbers), name)
         if endpoint is None:
             raise Http404("There is no such endpoint.")
-        name = endpoint["key"]
+        name = endpoint["finding"]
         frame = endpoint_readings(frame, name)
     note_export(result=result, actor=request.user, what=f"ratings of {name}")
     response = HttpResponse(to_csv(frame), content_type="text/csv; charset=utf-8")

@@ -6,7 +6,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from analysis.queries.results import results_visible_to
-from analysis.services.reporting import endpoint_named
+from analysis.services.reporting import endpoint_named, readable
 
 
 @require_safe
@@ -17,10 +17,11 @@ def figure(request: HttpRequest, slug: str, result_id: str, figure: str) -> Http
     from analysis.figures import FIGURES
 
     result = get_object_or_404(results_visible_to(request.user), pk=result_id, study__slug=slug)
-    endpoint = endpoint_named(result.numbers, request.GET.get("endpoint"))
+    numbers = readable(result.numbers)
+    endpoint = endpoint_named(numbers, request.GET.get("endpoint"))
     if figure not in FIGURES or endpoint is None:
         raise Http404("There is no such figure.")
-    response = HttpResponse(FIGURES[figure](result.numbers, endpoint), content_type="image/svg+xml")
+    response = HttpResponse(FIGURES[figure](numbers, endpoint), content_type="image/svg+xml")
     # matplotlib styles its shapes inline; nothing else may load or run in the picture.
     response["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
     response["Cache-Control"] = "private, max-age=3600"

@@ -11,9 +11,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from analysis.models import AnalysisPlan, AnalysisResult, AnalysisRun
-from analysis.queries.readings import ReadingsError, completeness, label_of
+from analysis.queries.readings import ReadingsError, completeness
 from analysis.queries.results import results_visible_to, studies_analysed_by
-from analysis.services import reporting
+from analysis.services import plan_body, reporting
 from analysis.services.analysing import request_run
 from analysis.services.planning import default_body, lock_plan, save_plan
 from study.models import Study
@@ -74,11 +74,12 @@ def _chosen(results: QuerySet[AnalysisResult], named: str) -> AnalysisResult:
 
 
 def _result_context(request: HttpRequest, result: AnalysisResult) -> dict[str, Any]:
-    numbers = result.numbers
+    numbers = reporting.readable(result.numbers)
     endpoint = reporting.endpoint_named(numbers, request.GET.get("endpoint"))
     if endpoint is None:
         raise Http404("There is no such endpoint.")
     found = endpoint["result"]
+    names = reporting.arm_names(numbers)
     return {
         "result": result,
         "numbers": numbers,
@@ -90,9 +91,9 @@ def _result_context(request: HttpRequest, result: AnalysisResult) -> dict[str, A
         "readers": reporting.reader_rows(numbers, endpoint),
         "scores": reporting.score_rows(numbers, endpoint),
         "times": reporting.time_rows(numbers),
-        "names": reporting.arm_names(numbers),
+        "names": names,
         "comparisons": [
-            {**comparison, "names": [reporting.arm_names(numbers)[key] for key in comparison["treatments"]]}
+            {**comparison, "names": [names[key] for key in comparison["treatments"]]}
             for comparison in (found["comparisons"] if found else [])
         ],
         "means": [
@@ -103,32 +104,16 @@ def _result_context(request: HttpRequest, result: AnalysisResult) -> dict[str, A
         ],
         "interval_name": reporting.percent(numbers["plan"]["alpha"]),
         "deviations": reporting.deviations(numbers),
-        "shown": [(reporting.arm_names(numbers)[key], *counts) for key, counts in numbers["shown"].items()],
+        "shown": [(names[key], *counts) for key, counts in numbers["conduct"].get("shown", {}).items()],
         "has_flips": len(endpoint["changes"]) == 1,
-        "models": [
-            {**model, "name": reporting.arm_names(numbers)[key]} for key, model in numbers["time"]["models"].items()
-        ],
+        "models": [{**model, "name": names[key]} for key, model in numbers["time"]["models"].items()],
+        "adjustment": plan_body.MULTIPLICITY[numbers["plan"]["multiplicity"]],
+        "old": numbers["schema"] == "gazeroom.analysis/1",
     }
 
 
 def _plan_words(plan: AnalysisPlan, arms: dict[str, str]) -> list[tuple[str, str]]:
-    body = plan.body
-    random = {
-        "readers_cases": "new readers and new cases",
-        "cases": "these readers and new cases",
-        "readers": "new readers and these cases",
-    }
-    covariance = {"delong": "DeLong", "jackknife": "jackknife", "unbiased": "unbiased U-statistic"}
-    return [
-        ("Primary endpoint", f"Empirical AUC for {label_of(body['primary'])}"),
-        ("Secondary endpoints", ", ".join(label_of(name) for name in body["secondary"]) + " (not adjusted)"),
-        ("Method", f"Obuchowski–Rockette with {covariance[body['covariance']]} covariances"),
-        ("Holds for", random[body["random"]]),
-        ("Reference arm", arms.get(body["reference_arm"], body["reference_arm"])),
-        ("Alpha", f"{body['alpha']:g}, two-sided"),
-        ("Non-inferiority margin", "none" if body["margin"] is None else f"{body['margin']:g} in AUC"),
-        ("Called present from", f"confidence {body['threshold']}"),
-    ]
+    return reporting.plan_words(plan_body.complete(plan.body), arms)
 
 
 @require_POST

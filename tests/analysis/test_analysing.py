@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from analysis.models import AnalysisResult, AnalysisRun
 from analysis.queries.readings import ReadingsError, completeness, endpoint_readings, readings, to_csv
-from analysis.services.analysing import ABANDONED_AFTER, analyse_study, fail, perform, request_run
+from analysis.services.analysing import ABANDONED_AFTER, analyse_study, fail, perform, request_run, steps
 from analysis.services.planning import lock_default_plan
 from analysis.services.reporting import deviations, sentences
 from analysis.stats import analyze
@@ -39,7 +39,8 @@ def test_the_stored_numbers_are_what_the_library_says_of_the_exported_table() ->
     assert stored["result"]["means"] == alone["means"]
     time = reading_time(frame.assign(assisted=(frame.arm == "gazex").astype(int)))
     assert result.numbers["time"]["models"]["gazex"]["ratio"] == pytest.approx(time.ratio, rel=1e-4)
-    assert [e["key"] for e in result.numbers["endpoints"]] == ["any", *FINDINGS]
+    keys = ["any", *FINDINGS, "sensitivity any", "specificity any", "time"]
+    assert [e["key"] for e in result.numbers["endpoints"]] == keys
 
 
 def test_any_finding_takes_the_highest_confidence_and_the_union_of_truths() -> None:
@@ -129,7 +130,7 @@ def test_the_sentences_say_the_result_and_whether_readers_were_real() -> None:
 def test_assistance_that_was_not_shown_as_the_protocol_says_is_a_deviation() -> None:
     study, coordinator = unblinded_comparison(readers=2, cases=6)
     numbers = analyse_study(study=study, actor=coordinator).numbers
-    assert numbers["shown"] == {"unassisted": [0, 12], "gazex": [12, 12]} and deviations(numbers) == []
+    assert numbers["conduct"]["shown"] == {"unassisted": [0, 12], "gazex": [12, 12]} and deviations(numbers) == []
     study, coordinator = open_comparison(readers=2, cases=6)
     read_everything(study, hide_assistance=True)
     study = studies.close_study(study=study, actor=coordinator)
@@ -170,7 +171,7 @@ def test_the_run_button_works_through_celery(django_capture_on_commit_callbacks:
         run = request_run(study=study, actor=coordinator)
         assert (run.state, run.is_active) == ("queued", True)
     run.refresh_from_db()
-    assert (run.state, run.done, run.total) == ("succeeded", 5, 5)
+    assert (run.state, run.done) == ("succeeded", run.total) and run.total == steps(run.result.numbers["plan"])
     assert run.result is not None and run.result.made_by == coordinator
 
 

@@ -7,6 +7,8 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from analysis.models import AnalysisPlan
+from analysis.services.analysing import analyse_study
+from analysis.services.plan_body import complete, endpoint, key_of
 from analysis.services.planning import canonical_sha256, default_body, lock_default_plan, lock_plan, save_plan
 from study.models import AuditEntry, InsertOnlyError, Study
 from study.sealing import unsealed
@@ -52,8 +54,8 @@ def test_locking_hashes_the_plan_and_writes_the_audit_trail() -> None:
 def test_a_draft_changes_and_a_locked_plan_does_not() -> None:
     study, coordinator = open_comparison(readers=1, cases=2)
     save_plan(study=study, body=None, actor=coordinator)
-    body = {**default_body(study), "margin": 0.05}
-    assert save_plan(study=study, body=body, actor=coordinator).body["margin"] == 0.05
+    body = {**default_body(study), "alpha": 0.01}
+    assert save_plan(study=study, body=body, actor=coordinator).body["alpha"] == 0.01
     lock_plan(study=study, actor=coordinator)
     with pytest.raises(Refused, match="is locked; what it says cannot be changed"):
         save_plan(study=study, body=body, actor=coordinator)
@@ -111,15 +113,41 @@ def test_a_plan_cannot_be_locked_after_unblinding_or_before_it_is_written() -> N
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"primary": "Dragon"}, "The plan's primary is 'Dragon'; it must be one of any, Pneumothorax, Cardiomegaly."),
-        ({"covariance": "magic"}, "The plan's covariance is 'magic'; it must be one of delong, jackknife, unbiased."),
+        (
+            {"endpoints": [endpoint("Dragon", role="primary")]},
+            "The plan's endpoint's finding is 'Dragon'; it must be one of any, Pneumothorax, Cardiomegaly.",
+        ),
+        (
+            {"endpoints": [endpoint("any", "luck", "primary")]},
+            "The plan's endpoint's figure of merit is 'luck'; it must be one of auc, sensitivity, specificity, "
+            "partial_auc, wafroc, time.",
+        ),
+        (
+            {"covariance": "magic"},
+            "The plan's covariance is 'magic'; it must be one of delong, jackknife, unbiased, ustat.",
+        ),
         ({"reference_arm": "x"}, "The plan's reference_arm is 'x'; it must be one of unassisted, gazex."),
         ({"alpha": 0}, "The plan's alpha is 0; it must be a number between 0 and 0.5."),
-        ({"margin": "big"}, "The plan's margin is 'big'; it must be a number between 0 and 1."),
-        ({"secondary": ["Dragon"]}, "The plan's secondary endpoint 'Dragon' is not a finding of the protocol."),
+        (
+            {"endpoints": [endpoint("any", "auc", "primary", "noninferiority", "big")]},
+            "The plan's margin is 'big'; it must be a number between 0 and 1.",
+        ),
+        (
+            {"endpoints": [endpoint("any", "auc", "primary", "equivalence")]},
+            "The endpoint asks for equivalence, which needs a margin.",
+        ),
+        (
+            {"endpoints": [endpoint("any", "time", "primary", "noninferiority", 0.1)]},
+            "Reading time is compared for superiority only; its ratio has no margin here.",
+        ),
+        ({"endpoints": [endpoint("any")]}, "The plan has 0 primary endpoints; it needs exactly one."),
+        ({"endpoints": []}, "The plan has no endpoints; it needs a primary one."),
+        ({"subgroups": ["shoe size"]}, "The plan's subgroup is 'shoe size'; it must be one of finding, view, sex, age, "
+         "source, modality."),
+        ({"multiplicity": "hope"}, "The plan's multiplicity is 'hope'; it must be one of none, holm, hochberg, "
+         "fixed_sequence, benjamini_hochberg."),
     ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
+)  # fmt: skip
 def test_a_faulty_plan_is_refused_with_the_choices(change: dict[str, Any], sentence: str) -> None:
     study, coordinator = open_comparison(readers=1, cases=2)
     with pytest.raises(Refused) as refused:
@@ -134,3 +162,57 @@ def test_a_plan_with_a_key_missing_names_it() -> None:
     del body["alpha"]
     with pytest.raises(Refused, match="wrong or missing: alpha"):
         save_plan(study=study, body=body, actor=coordinator)
+
+
+def test_the_primary_endpoint_comes_first_and_none_comes_twice() -> None:
+    study, coordinator = open_comparison(readers=1, cases=2)
+    endpoints = [
+        endpoint("Cardiomegaly"),
+        endpoint("any", "time"),
+        endpoint("Cardiomegaly"),
+        endpoint("any", role="primary"),
+    ]
+    body = save_plan(study=study, body={**default_body(study), "endpoints": endpoints}, actor=coordinator).body
+    assert [key_of(found) for found in body["endpoints"]] == ["any", "Cardiomegaly", "time"]
+    assert body["endpoints"][0]["role"] == "primary"
+
+
+#: As it was written, hashed and locked before endpoints had figures of merit of their own.
+OLD: dict[str, Any] = {
+    "primary": "Pneumothorax", "secondary": ["any", "Cardiomegaly"], "fom": "auc", "covariance": "jackknife",
+    "random": "cases", "alpha": 0.1, "margin": 0.05, "reference_arm": "unassisted", "threshold": 3,
+}  # fmt: skip
+
+
+def test_a_plan_of_the_older_shape_means_what_it_meant() -> None:
+    body = complete(OLD)
+    assert [(found["finding"], found["fom"], found["role"]) for found in body["endpoints"]] == [
+        ("Pneumothorax", "auc", "primary"), ("any", "auc", "secondary"), ("Cardiomegaly", "auc", "secondary"),
+    ]  # fmt: skip
+    assert (body["endpoints"][0]["hypothesis"], body["endpoints"][0]["margin"]) == ("noninferiority", 0.05)
+    assert (body["covariance"], body["random"], body["alpha"], body["threshold"]) == ("jackknife", "cases", 0.1, 3)
+    assert (body["multiplicity"], body["subgroups"], body["missing"]) == ("none", [], "available")
+    assert complete(body) == body
+    assert complete({**OLD, "margin": None})["endpoints"][0]["hypothesis"] == "superiority"
+
+
+def test_a_draft_of_the_older_shape_is_locked_in_todays() -> None:
+    study, coordinator = open_comparison(readers=1, cases=2)
+    AnalysisPlan.objects.create(study=study, body=OLD)
+    plan = lock_plan(study=study, actor=coordinator)
+    assert plan.body == complete(OLD) and plan.sha256 == canonical_sha256(plan.body)
+
+
+def test_a_plan_that_was_locked_in_the_older_shape_is_analysed_and_keeps_its_hash() -> None:
+    study, coordinator = open_comparison(readers=2, cases=6)
+    read_everything(study)
+    study = studies.close_study(study=study, actor=coordinator)
+    AnalysisPlan.objects.create(
+        study=study, body=OLD, sha256=canonical_sha256(OLD), locked_at=timezone.now(), locked_by=coordinator
+    )
+    study = studies.unblind_study(study=study, actor=coordinator)
+    result = analyse_study(study=study, actor=coordinator)
+    assert result.inputs["plan_sha256"] == canonical_sha256(OLD) == AnalysisPlan.objects.get().sha256
+    assert [found["key"] for found in result.numbers["endpoints"]] == ["Pneumothorax", "any", "Cardiomegaly"]
+    assert result.numbers["endpoints"][0]["result"]["covariance"] == "jackknife"
+    assert result.numbers["endpoints"][0]["verdicts"][0]["hypothesis"] == "noninferiority"
