@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 const here = fileURLToPath(new URL(".", import.meta.url));
 const outDir = process.env.VIEWER_OUT ?? fileURLToPath(new URL("../static/study/viewer", import.meta.url));
 const watch = process.argv.includes("--watch") ? {} : null;
-const entries = ["reading-room", "replay", "agent-client", "clock-worker", "screen"];
+const entries = ["reading-room", "replay", "explorer", "agent-client", "clock-worker", "screen"];
 
 for (const [index, name] of entries.entries()) {
   await build({

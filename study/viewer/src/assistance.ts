@@ -140,6 +140,19 @@ export class Assistance {
     if (this.#playing) requestAnimationFrame((t) => this.#tick(t));
   }
 
+  /** How long the inspection lasts, in milliseconds. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** The inspection as it is `ms` after its start, standing still: for a page that keeps the time itself. */
+  seek(ms: number): void {
+    this.#playing = false;
+    this.#position = ms;
+    this.#button();
+    this.#paint();
+  }
+
   #button(): void {
     this.#playButton.setAttribute("aria-pressed", String(this.#playing));
     this.#playButton.firstElementChild!.textContent = this.#playing ? "Pause inspection" : "Play inspection";

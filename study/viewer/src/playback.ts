@@ -59,3 +59,12 @@ export function sequence<T extends { readonly duration_ms: number }>(
 export function dotSize(durationMs: number): number {
   return Math.min(10 + Math.sqrt(Math.max(durationMs, 0)) * 0.9, 48);
 }
+
+/**
+ * Where a second playback stands when the first is at `t`: at the same time until it ends, or, `stretched`, at the same
+ * share of its length.
+ */
+export function inStep(t: number, length: number, other: number, stretched: boolean): number {
+  if (!stretched || length <= 0) return t;
+  return (t / length) * other;
+}

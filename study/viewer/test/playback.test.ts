@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { dotSize, sequence, upper, windowAt } from "../src/playback.ts";
+import { dotSize, inStep, sequence, upper, windowAt } from "../src/playback.ts";
 
 const fixations = [
   { onset: 0, duration: 200 },
@@ -38,4 +38,12 @@ test("a trajectory is laid out with saccades between its fixations", () => {
 test("longer fixations are larger dots, up to a limit", () => {
   assert.ok(dotSize(100) < dotSize(400));
   assert.equal(dotSize(1e9), 48);
+});
+
+test("two playbacks go by the same clock, or stretched by the same share", () => {
+  assert.equal(inStep(3, 20, 5, false), 3);
+  assert.equal(inStep(12, 20, 5, false), 12);
+  assert.equal(inStep(12, 20, 5, true), 3);
+  assert.equal(inStep(20, 20, 5, true), 5);
+  assert.equal(inStep(0, 0, 5, true), 0);
 });
