@@ -263,6 +263,7 @@ class Answer:
 class Cell:
     """One reader's answers to one endpoint, in the order of the arms; `change` against the reference arm."""
 
+    endpoint: str
     answers: tuple[Answer, ...]
     changes: tuple[ChangeKind, ...]
 
@@ -392,7 +393,7 @@ def _reader_row(
         wanted = rules.findings if endpoint.key == ANY else [endpoint.key]
         answers = [_answer(given[arm.pk], wanted, rules, endpoint.truth) for arm in rules.arms]
         changes = [change_of(answers[0].right, answer.right) for answer in answers[1:]]
-        cells.append(Cell(tuple(answers), tuple(changes)))
+        cells.append(Cell(endpoint.key, tuple(answers), tuple(changes)))
     reads = [_arm_read(arm, of_arm.get(arm.pk), recordings) for arm in rules.arms]
     return ReaderRow(reader, tuple(cells), tuple(reads))
 

@@ -201,7 +201,7 @@ def case_detail(request: HttpRequest, slug: str, label: str) -> HttpResponse:
     output = output_for(image=image, model_sha256=rules.protocol.body.get("model_sha256"))
     evidence = output.evidence if output else None
     found = case_page(request.user, study, case, rules, evidence)
-    reader = _reader(request, found)
+    reader = _reader(request, study, found)
     left, right = _sides(request, rules, found, reader)
     lines, _ = _lines(request, study, rules, choice)
     context = {
@@ -210,6 +210,7 @@ def case_detail(request: HttpRequest, slug: str, label: str) -> HttpResponse:
         "rules": rules,
         "choice": choice,
         "query": choice.query(),
+        "onward": choice.query() + _kept(request),
         "found": found,
         "columns": [(one, label_of(one.key).capitalize() if one.key == ANY else one.key) for one in found.endpoints],
         "verdict": next(one for one in found.endpoints if one.key == choice.finding),
@@ -241,12 +242,18 @@ def _neighbours(lines: list[Line], label: str) -> dict[str, Any]:
     }
 
 
-def _reader(request: HttpRequest, found: CasePage) -> ReaderRow | None:
+def _kept(request: HttpRequest) -> str:
+    """The reader and arms that are looked at, for the links to the neighbours."""
+    kept = [(name, request.GET[name]) for name in ("reader", "arm", "beside") if request.GET.get(name)]
+    return f"&{urlencode(kept)}" if kept else ""
+
+
+def _reader(request: HttpRequest, study: Study, found: CasePage) -> ReaderRow | None:
+    """The chosen reader; nobody where none is named, or where the plan did not give that reader this case."""
     code = request.GET.get("reader", "")
-    row = next((row for row in found.rows if row.reader == code), None)
-    if code and row is None:
-        raise Http404("No such reader reads this case.")
-    return row
+    if code and not study.enrolments.filter(reader_code=code).exists():
+        raise Http404("The study has no such reader.")
+    return next((row for row in found.rows if row.reader == code), None)
 
 
 def _sides(
@@ -263,7 +270,7 @@ def _sides(
     recorded = next((read.arm.key for read in reader.reads if read.recording), arms[0])
     left = found.read(reader.reader, arm or recorded)
     right = found.read(reader.reader, beside) if beside is not None else None
-    return left, right
+    return left, right if right is not None and right.recording and right != left else None
 
 
 def _config(

@@ -13,7 +13,7 @@ import { getFrame } from "./http.ts";
 import { Layers } from "./layers.ts";
 import { box, dot } from "./overlay.ts";
 import type { Overlay } from "./overlay.ts";
-import { inStep } from "./playback.ts";
+import { inStep, sequence } from "./playback.ts";
 import type { ImageDescription } from "./viewport.ts";
 
 interface ExplorerConfig extends ImageDescription {
@@ -50,26 +50,29 @@ function keep(name: string, value: string): void {
   }
 }
 
-/** What is there, and what the readers marked; `arm` is the arm of the gaze on this side, if there is one. */
-function draw(layers: Layers, overlay: Overlay, config: ExplorerConfig, arm: string | null): void {
-  const reference = layers.add("reference", "Reference", overlay);
-  for (const { finding, side, box: points } of config.reference) {
-    reference.group.append(box(points, "reference-box"));
-    reference.labels.push(overlay.label(`${side} ${finding}`.trim(), points[0]!, points[1]!, "reference-label"));
-  }
+/** The readers' marks; `arm` is the arm of the gaze on this side, if there is one. */
+function drawMarks(layers: Layers, overlay: Overlay, config: ExplorerConfig, arm: string | null): void {
   for (const [index, { key, name }] of config.arms.entries()) {
     const marks = config.marks.filter((mark) => mark.arm === key);
-    const layer = layers.add(`marks-${key}`, `Marks, ${name}`, overlay, marks.length);
-    layer.group.classList.add(`arm-${index}`);
+    const layer = layers.add(`marks-${key}`, `Marks, ${name} (${marks.length})`, overlay, { className: `arm-${index}` });
     for (const { reader, finding, shape, points } of marks) {
       const mine = config.reader === null || (reader === config.reader && (arm === null || key === arm));
-      const [x = 0, y = 0] = points;
+      const [x = 0, y = 0, , bottom = y] = points;
       const shapes = shape === "box" ? [box(points, "mark-line")] : [dot(x, y, "mark-ring"), dot(x, y, "mark-centre")];
       const title = svg("title");
       title.textContent = `${reader}, ${name}: ${finding}`;
       layer.group.append(svg("g", { class: mine ? "reader-mark" : "reader-mark quiet" }, title, ...shapes));
-      if (mine && config.reader !== null) layer.labels.push(overlay.label(finding, x, y, `mark-label arm-${index}`));
+      if (mine && config.reader !== null) layer.labels.push(overlay.label(finding, x, bottom, `mark-label arm-${index}`));
     }
+  }
+}
+
+/** What is there. It comes last, so that no mark hides it. */
+function drawReference(layers: Layers, overlay: Overlay, config: ExplorerConfig): void {
+  const layer = layers.add("reference", "Reference", overlay);
+  for (const { finding, side, box: points } of config.reference) {
+    layer.group.append(box(points, "reference-box"));
+    layer.labels.push(overlay.label(`${side} ${finding}`.trim(), points[0]!, points[1]!, "reference-label"));
   }
 }
 
@@ -102,33 +105,50 @@ async function mount(root: HTMLElement): Promise<void> {
     side(left, config.leftTrack, "The radiograph with the reference and the readers’ marks").catch((error: unknown) => excuse(left, error)),
     side(right, config.rightTrack, "The radiograph with GazeX’s boxes").catch((error: unknown) => excuse(right, error)),
   ]);
-  if (shown) draw(layers, shown.overlay, config, config.leftArm);
-  if (beside) draw(layers, beside.overlay, config, config.rightArm);
+  const withGazex = config.rightArm === null;
+  if (shown) drawMarks(layers, shown.overlay, config, config.leftArm);
+  if (beside && !withGazex) drawMarks(layers, beside.overlay, config, config.rightArm);
 
   let gazex: Assistance | null = null;
-  // GazeX's boxes and sentences belong together: on the right, or where the other arm is there, on the left.
-  const host = config.rightArm === null ? beside : shown;
-  if (evidence && host) {
-    gazex = new Assistance(panel, host.overlay, evidence, config);
-    if (host === beside && shown) {
-      const layer = layers.add("gazex", "GazeX’s boxes on the left", shown.overlay, 0, false);
-      for (const line of evidence.report) if (line.box) layer.group.append(box(line.box, "ai-box"));
-    }
+  // Boxes and sentences belong together: on GazeX's own side, or where the other arm is there, on the left.
+  const host = withGazex ? beside : shown;
+  if (evidence && host) gazex = new Assistance(panel, host.overlay, evidence, config);
+  if (evidence && shown && host !== shown) {
+    const layer = layers.add("gazex-boxes", "GazeX’s boxes on the left", shown.overlay, { usual: false });
+    for (const line of evidence.report) if (line.box) layer.group.append(box(line.box, "ai-box"));
   }
-  link(shown && "seek" in shown ? shown : null, beside && "seek" in beside ? beside : null, config.rightArm === null ? gazex : null);
-  panel.classList.toggle("linked", shown !== undefined && "seek" in shown);
+  for (const one of [shown, beside]) if (one) drawReference(layers, one.overlay, config);
+  const [leftReplay, rightReplay] = [shown && "seek" in shown ? shown : null, beside && "seek" in beside ? beside : null];
+  const head = gazex && withGazex && leftReplay ? timeline(right, evidence!) : () => {};
+  link(leftReplay, rightReplay, withGazex ? gazex : null, head);
+  panel.classList.toggle("linked", leftReplay !== null);
   layers.apply();
   keys(gazex);
   root.dataset.ready = "true";
 }
 
-/** Ties the clocks: the readers' own replays to each other, and GazeX's inspection to the reader's. */
-function link(left: Replay | null, right: Replay | null, gazex: Assistance | null): void {
+/** GazeX's fixations on a line below its image; the answer moves its head, in seconds. */
+function timeline(place: HTMLElement, evidence: Evidence): (seconds: number) => void {
+  const { items, total } = sequence(evidence.trajectory);
+  const strip = svg("svg", { class: "replay-strip", viewBox: `0 0 ${Math.max(total, 1)} 3`, preserveAspectRatio: "none", "aria-hidden": "true" });
+  for (const { onset, duration } of items) strip.append(svg("rect", { class: "strip-gazex", x: onset, y: 0.6, width: duration, height: 1.8 }));
+  const head = svg("rect", { class: "strip-head", y: 0, width: Math.max(total, 1) / 200, height: 3 });
+  strip.append(head);
+  const words = items.length > 0 ? `GazeX’s inspection: ${items.length} fixations in ${(total / 1000).toFixed(1)} s` : "GazeX gave no inspection.";
+  place.append(h("p", { class: "replay-caption" }, words), h("div", { class: "replay-bar" }, strip));
+  return (seconds) => head.setAttribute("x", String(Math.min(seconds * 1000, total)));
+}
+
+/** Ties the clocks: the readers' own replays to each other, and GazeX's inspection (with its line) to the reader's. */
+function link(left: Replay | null, right: Replay | null, gazex: Assistance | null, head: (seconds: number) => void): void {
   const stretch = document.querySelector<HTMLInputElement>("#stretch");
   let now = 0;
   const follow = (seconds: number): void => {
     now = seconds;
-    if (left && gazex) gazex.seek(inStep(seconds, left.duration, gazex.total / 1000, stretch?.checked ?? false) * 1000);
+    if (!left || !gazex) return;
+    const at = inStep(seconds, left.duration, gazex.total / 1000, stretch?.checked ?? false);
+    gazex.seek(at * 1000);
+    head(at);
   };
   if (left) {
     left.onMoved = (seconds) => {
@@ -162,6 +182,7 @@ function keys(gazex: Assistance | null): void {
 const root = document.getElementById("explorer");
 if (root) {
   const choice = need<HTMLFormElement>("gaze-choice");
+  choice.classList.add("scripted");
   choice.addEventListener("change", ({ target }) => (target as HTMLElement).id === "stretch" || choice.requestSubmit());
   choice.addEventListener("formdata", ({ formData }) => {
     for (const name of ["layers", "stretch"]) {

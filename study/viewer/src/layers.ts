@@ -22,9 +22,9 @@ export class Layers {
     this.#onChange = onChange;
   }
 
-  /** A layer of this name on an image; the first of a name adds the check box. `count` is said beside it. */
-  add(name: string, words: string, overlay: Overlay, count = 0, usual = true): Layer {
-    const layer = { group: overlay.layer(name), labels: [] };
+  /** A layer of this name on an image; the first of a name adds the check box. `usual`: shown where the address says nothing. */
+  add(name: string, words: string, overlay: Overlay, { className = "", usual = true } = {}): Layer {
+    const layer = { group: overlay.layer(`${name} ${className}`.trim()), labels: [] };
     this.#layers.push([name, layer]);
     if (!this.#boxes.has(name)) {
       const check = h("input", { type: "checkbox" });
@@ -34,7 +34,7 @@ export class Layers {
         this.#onChange(this.shown);
       });
       this.#boxes.set(name, check);
-      this.#root.append(h("label", { class: `layer-${name}` }, check, ` ${words}${count > 0 ? ` (${count})` : ""}`));
+      this.#root.append(h("label", { class: `layer-${name} ${className}` }, check, ` ${words}`));
     }
     return layer;
   }
