@@ -88,14 +88,13 @@ def _sorted(high: Floats, low: Floats) -> tuple[NDArray[np.intp], NDArray[np.int
 
 def _counted(high: Floats, low: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
     """The same by counting, for ratings that are whole numbers of a short scale; None for all others."""
-    bottom = min(high.min(), low.min())
-    steps = max(high.max(), low.max()) - bottom
-    if not steps < min(4096, high.shape[1] + low.shape[1]):  # also false where a rating is infinite
+    bottom, top = min(high.min(), low.min()), max(high.max(), low.max())
+    if not (np.isfinite(bottom) and np.isfinite(top)) or top - bottom >= min(4096, high.shape[1] + low.shape[1]):
         return None
     step_high, step_low = (high - bottom).astype(np.intp), (low - bottom).astype(np.intp)
     if (step_high + bottom != high).any() or (step_low + bottom != low).any():
         return None
-    rows, levels = len(high), int(steps) + 1
+    rows, levels = len(high), int(top - bottom) + 1
     offset = np.arange(rows)[:, None] * levels
 
     def below(those: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -1,228 +1,113 @@
 """One call from a ratings table to a multi-reader multi-case result.
 
-:func:`analyze` checks the table (:mod:`analysis.stats.ratings`), computes every AUC with its covariances
-(:mod:`analysis.stats.components`) and runs the Obuchowski–Rockette analysis
-(:mod:`analysis.stats.obuchowski_rockette`). The result is frozen, names the conventions it follows, and says
-"not estimable, because …" wherever a number would have been NaN.
+:func:`analyze` checks the table (:mod:`analysis.stats.ratings`), computes every figure of merit with its covariances
+(:mod:`analysis.stats.foms`, :mod:`analysis.stats.components`) and runs the Obuchowski–Rockette analysis
+(:mod:`analysis.stats.obuchowski_rockette`). Where cells are missing (split-plot, nested, unpaired cases) it takes the
+U-statistic analysis of any design instead (:mod:`analysis.stats.ustatistics`) and says so. The result is frozen, names
+the conventions it follows, and says "not estimable, because …" wherever a number would have been NaN.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.stats.components import COVARIANCES, Floats, components
+from analysis.stats.components import (
+    COVARIANCES,
+    CellComponents,
+    Components,
+    Floats,
+    bootstrap_covariance,
+    delong_covariance,
+    jackknife_covariance,
+    pairwise_covariance,
+    unbiased_covariance,
+)
+from analysis.stats.foms import FIGURES_OF_MERIT, FigureOfMerit, figure_of_merit
 from analysis.stats.obuchowski_rockette import (
     RANDOM,
-    Interval,
-    Omnibus,
+    Conventions,
+    Df,
     Random,
+    Rounding,
     Truncation,
     VarianceComponents,
-    analyse,
+    variance_components,
 )
 from analysis.stats.ratings import Ratings, RatingsError, name_of, read_ratings, sentence_list
+from analysis.stats.results import (
+    MULTIPLICITY,
+    Cell,
+    Comparison,
+    Equivalence,
+    Findings,
+    Mean,
+    Multiplicity,
+    Noninferiority,
+    PairMoments,
+    ReaderDifference,
+    Result,
+    _comparison,
+    plain,
+    reference_last,
+    result_from,
+)
 
-FIGURES_OF_MERIT = ("auc",)
+if TYPE_CHECKING:
+    from analysis.stats.ustatistics import Analysis
 
-_RANDOM_WORDS = {
-    "readers_cases": "readers and cases random",
-    "cases": "cases random, readers fixed",
-    "readers": "readers random, cases fixed",
-}
+__all__ = [
+    "COVARIANCE_NAMES",
+    "FIGURES_OF_MERIT",
+    "Cell",
+    "Comparison",
+    "Equivalence",
+    "Mean",
+    "Noninferiority",
+    "ReaderDifference",
+    "Result",
+    "_comparison",
+    "analyze",
+    "analyze_ratings",
+    "one_class_cells",
+    "plain",
+    "result_from",
+]
+
+#: Every value of ``covariance``: those that a fully crossed study alone allows, then those of any design.
+COVARIANCE_NAMES = (*COVARIANCES, "bootstrap", "pairwise", "ustat")
+UstatDf = Literal["r", "java"]
+
 _COVARIANCE_WORDS = {
     "delong": "DeLong covariances",
     "jackknife": "jackknife covariances",
     "unbiased": "unbiased U-statistic covariances",
+    "pairwise": "pairwise DeLong covariances",
+    "ustat": "U-statistic variances",
 }
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One reader's AUC under one treatment, with its standard error over cases; None where not estimable."""
+class Options:
+    """How :func:`analyze_ratings` goes about it; see :func:`analyze` for each."""
 
-    treatment: str
-    reader: str
-    auc: float | None
-    se: float | None
-    lower: float | None
-    upper: float | None
-    not_estimable: str = ""
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The readers' average AUC under one treatment."""
-
-    treatment: str
-    estimate: float | None
-    se: float | None
-    df: float | None
-    lower: float | None
-    upper: float | None
-    not_estimable: str = ""
-
-
-@dataclass(frozen=True)
-class Noninferiority:
-    """The one-sided test that ``of`` is worse than ``to`` by less than ``margin``; ``lower`` bounds of − to."""
-
-    of: str
-    to: str
-    margin: float
-    statistic: float | None
-    df: float | None
-    p: float | None
-    lower: float | None
-    shown: bool | None
-    not_estimable: str = ""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two treatments: the difference of reader-averaged AUCs, first minus second.
-
-    ``p_holm`` is Holm's adjustment over all comparisons of the result and stands only where there is more than one.
-    """
-
-    treatments: tuple[str, str]
-    difference: float | None
-    se: float | None
-    df: float | None
-    ci: tuple[float, float] | None
-    statistic: float | None
-    p: float | None
-    p_holm: float | None = None
-    noninferiority: Noninferiority | None = None
-    not_estimable: str = ""
-
-
-@dataclass(frozen=True)
-class ReaderDifference:
-    """One reader's own change between two treatments, with the interval over cases for that reader alone."""
-
-    treatments: tuple[str, str]
-    reader: str
-    difference: float | None
-    se: float | None
-    lower: float | None
-    upper: float | None
-    not_estimable: str = ""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A multi-reader multi-case result.
-
-    ``not_estimable`` is empty unless the whole comparison could not be made. Numbers that could not be estimated are
-    None and the entry that holds them says why; no field is ever NaN. ``df`` is inf where a normal law is used.
-    """
-
-    fom: str
-    covariance: str
-    random: str
-    alpha: float
-    margin: float | None
-    readers: tuple[str, ...]
-    treatments: tuple[str, ...]
-    diseased: int
-    nondiseased: int
-    auc: Mapping[str, Mapping[str, float | None]]
-    cells: tuple[Cell, ...]
-    means: tuple[Mean, ...]
-    comparisons: tuple[Comparison, ...]
-    reader_differences: tuple[ReaderDifference, ...]
-    omnibus: Omnibus | None
-    components: VarianceComponents | None
-    method: str
-    conventions: tuple[str, ...]
-    warnings: tuple[str, ...]
-    not_estimable: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and finite numbers, fit for JSON; an infinite df becomes "infinite"."""
-        return plain(dataclasses.asdict(self))
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row per estimate: ``kind`` (auc, mean, difference, reader difference), treatment, reader, numbers."""
-        rows: list[dict[str, Any]] = []
-        for cell in self.cells:
-            rows.append(
-                _row("auc", cell.treatment, cell.reader, cell.auc, cell.se, None, cell.lower, cell.upper, None, cell)
-            )
-        for mean in self.means:
-            rows.append(
-                _row("mean", mean.treatment, "", mean.estimate, mean.se, mean.df, mean.lower, mean.upper, None, mean)
-            )
-        for found in self.comparisons:
-            lower, upper = found.ci or (None, None)
-            pair = " − ".join(found.treatments)
-            rows.append(
-                _row("difference", pair, "", found.difference, found.se, found.df, lower, upper, found.p, found)
-            )
-        for own in self.reader_differences:
-            pair = " − ".join(own.treatments)
-            rows.append(
-                _row(
-                    "reader difference", pair, own.reader, own.difference, own.se, None, own.lower, own.upper, None, own
-                )
-            )
-        table = pd.DataFrame(rows)
-        return table.astype(object).where(table.notna(), None)
-
-
-def _row(
-    kind: str,
-    treatment: str,
-    reader: str,
-    estimate: float | None,
-    se: float | None,
-    df: float | None,
-    lower: float | None,
-    upper: float | None,
-    p: float | None,
-    source: Any,
-) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "treatment": treatment,
-        "reader": reader,
-        "estimate": estimate,
-        "se": se,
-        "df": df,
-        "lower": lower,
-        "upper": upper,
-        "p": p,
-        "not_estimable": source.not_estimable,
-    }
-
-
-def plain(value: Any) -> Any:
-    """``value`` as JSON can carry it.
-
-    Raises:
-        ValueError: a NaN is among the numbers. That is a defect of the code that made it, never an answer.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        if math.isnan(value):
-            raise ValueError("A NaN reached a result; it must have been 'not estimable' with a reason.")
-        if math.isinf(value):
-            return "infinite" if value > 0 else "-infinite"
-    return value
+    covariance: str = "delong"
+    random: Random = "readers_cases"
+    margin: float | None = None
+    reference: str | None = None
+    alpha: float = 0.05
+    follow: Conventions = dataclasses.field(default_factory=Conventions)
+    equivalence: bool = False
+    multiplicity: Multiplicity = "holm"
+    replicates: int = 2000
+    seed: int = 0
+    ustat_df: UstatDf = "r"
 
 
 def analyze(
@@ -232,226 +117,202 @@ def analyze(
     random: str = "readers_cases",
     margin: float | None = None,
     *,
+    threshold: float | None = None,
+    fpr: tuple[float, float] | None = None,
+    tpr: tuple[float, float] | None = None,
+    standardise: str = "none",
     reference: str | None = None,
     alpha: float = 0.05,
-    truncation: Truncation = "none",
+    truncation: str = "none",
+    df: str = "hillis",
+    df_rounding: str = "none",
+    equivalence: bool = False,
+    multiplicity: str = "holm",
+    replicates: int = 2000,
+    seed: int = 0,
+    ustat_df: str = "r",
 ) -> Result:
     """Compare treatments (arms) over readers and cases.
 
     Args:
         frame: columns ``reader, treatment, case, truth, rating``; see :func:`analysis.stats.ratings.read_ratings`.
-        fom: the figure of merit; "auc" is the empirical area under the ROC curve.
-        covariance: "delong", "jackknife" or "unbiased".
-        random: "readers_cases", "cases" or "readers": what the conclusion should hold for.
-        margin: non-inferiority margin in units of the figure of merit, positive.
+        fom: the figure of merit: "auc" (the empirical area under the ROC curve), "sensitivity" or "specificity" at a
+            threshold, or "partial_auc"; see :func:`analysis.stats.foms.figure_of_merit`.
+        covariance: "delong", "jackknife", "unbiased" or "bootstrap" for a study in which every reader rated every case
+            under every treatment; "ustat", the U-statistic analysis of any design; "pairwise", the Obuchowski–Rockette
+            analysis with each covariance over the cases that both cells share. Where ratings are missing one of the
+            last two is taken, and the result says which and why.
+        random: "readers_cases" (or "readers+cases"), "cases" or "readers": what the conclusion should hold for.
+        margin: of non-inferiority, in units of the figure of merit, positive.
+        threshold: for sensitivity and specificity: a rating at or above it calls a case positive.
+        fpr: for a partial AUC: its range of false-positive fractions.
+        tpr: for a partial AUC instead: its range of sensitivities.
+        standardise: of a partial AUC: "none", "range" or "mcclish".
         reference: the treatment the others are compared with: each difference is then (other − reference), and
             non-inferiority is of the other to it. Without it the differences are (earlier − later) and non-inferiority
             is of the later treatment to the earlier.
-        alpha: two-sided level of intervals; the non-inferiority bound is one-sided at alpha/2.
-        truncation: see :func:`analysis.stats.obuchowski_rockette.analyse`.
+        alpha: two-sided level of intervals; non-inferiority and equivalence are one-sided at alpha/2.
+        truncation: "none" or "truncate"; see :class:`analysis.stats.obuchowski_rockette.Conventions`.
+        df: "hillis" or "original"; see the same.
+        df_rounding: "none", or "floor" as iMRMC's Java program rounds down; see the same.
+        equivalence: test equivalence (TOST) with ``margin`` too.
+        multiplicity: adjustment over more than one comparison: "holm", "bonferroni" or "none".
+        replicates: number of bootstrap draws.
+        seed: of the bootstrap.
+        ustat_df: of the U-statistic analysis where treatments do not share readers or cases: "r" or "java"; see
+            :func:`analysis.stats.ustatistics.analyse`.
 
     Raises:
         RatingsError: the table is faulty, or an argument names nothing known; one sentence.
     """
+    random = random.replace("+", "_")
     _known("fom", fom, FIGURES_OF_MERIT)
-    _known("covariance", covariance, tuple(COVARIANCES))
+    _known("covariance", covariance, COVARIANCE_NAMES)
     _known("random", random, RANDOM)
     _known("truncation", truncation, ("none", "truncate"))
+    _known("df", df, ("hillis", "original"))
+    _known("df_rounding", df_rounding, ("none", "floor"))
+    _known("multiplicity", multiplicity, MULTIPLICITY)
+    _known("ustat_df", ustat_df, ("r", "java"))
     if margin is not None and not 0 < margin < 1:
         raise RatingsError(f"The non-inferiority margin is {margin}; it must be between 0 and 1, in units of AUC.")
+    if equivalence and margin is None:
+        raise RatingsError("Equivalence needs a margin: how far apart two treatments may be and count as equivalent.")
     if not 0 < alpha < 1:
         raise RatingsError(f"alpha is {alpha}; it must be between 0 and 1.")
+    if replicates < 2:
+        raise RatingsError(f"replicates is {replicates}; a bootstrap needs two draws, and 2000 are usual.")
     return analyze_ratings(
         read_ratings(frame),
-        covariance=covariance,
-        random=random,  # type: ignore[arg-type]
-        margin=margin,
-        reference=reference,
-        alpha=alpha,
-        truncation=truncation,
+        fom=figure_of_merit(fom, threshold=threshold, fpr=fpr, tpr=tpr, standardise=standardise),
+        options=Options(
+            covariance=covariance,
+            random=cast(Random, random),
+            margin=margin,
+            reference=reference,
+            alpha=alpha,
+            follow=Conventions(cast(Truncation, truncation), cast(Df, df), cast(Rounding, df_rounding)),
+            equivalence=equivalence,
+            multiplicity=cast(Multiplicity, multiplicity),
+            replicates=replicates,
+            seed=seed,
+            ustat_df=cast(UstatDf, ustat_df),
+        ),
     )
 
 
-def analyze_ratings(
-    table: Ratings,
-    *,
-    covariance: str = "delong",
-    random: Random = "readers_cases",
-    margin: float | None = None,
-    reference: str | None = None,
-    alpha: float = 0.05,
-    truncation: Truncation = "none",
-) -> Result:
-    """:func:`analyze` from arrays already in memory."""
-    n_treatments, n_readers = table.scores.shape[:2]
-    n1, n0 = int(table.truth.sum()), int((~table.truth).sum())
-    if reference is not None:
-        _reference_last(table.treatments, name_of(reference))
-    warnings: list[str] = []
-    why = ""
-    if n1 == 0 or n0 == 0:
-        word = "diseased" if n1 == 0 else "non-diseased"
-        why = f"not estimable, because no case is {word}: an AUC needs both classes"
-    missing = table.missing
-    if missing and not why:
-        named = sentence_list([f"reader {r} has no rating of case {c} under {t}" for r, t, c in missing])
-        why = (
-            "not estimable, because the Obuchowski–Rockette analysis needs every reader to rate every case under every "
-            f"treatment, and {len(missing)} of {table.scores.size} ratings are missing: {named}"
-        )
+def analyze_ratings(table: Ratings, *, fom: FigureOfMerit | None = None, options: Options | None = None) -> Result:
+    """:func:`analyze` from arrays already in memory; by default the empirical AUC with DeLong's covariances.
 
-    foms = np.full((n_treatments, n_readers), np.nan)
-    errors = None
-    # Every cell's own AUC needs only that cell's ratings, so it is shown even where the comparison cannot be made.
-    if not (n1 == 0 or n0 == 0):
-        if missing:
-            foms = _cell_by_cell(table)
-            warnings.append("Each reader's AUC is over the cases that reader rated under that treatment.")
+    Raises:
+        RatingsError: the reference is no treatment, or figure of merit, covariance and random do not go together.
+    """
+    fom, options = fom or figure_of_merit("auc"), options or Options()
+    if options.reference is not None:
+        order = reference_last(table.treatments, name_of(options.reference))
+        table = dataclasses.replace(
+            table,
+            treatments=tuple(table.treatments[i] for i in order),
+            scores=np.ascontiguousarray(table.scores[order]),
+        )
+    asked = options.covariance
+    _goes_with(fom, asked, options.random)
+    n1, n0 = int(table.truth.sum()), int((~table.truth).sum())
+    missing = bool(np.isnan(table.scores).any())
+    why = _why_no_class(fom, n1, n0)
+    one_class = one_class_cells(table, fom)
+    if one_class and not why:
+        named = sentence_list([f"reader {reader} under {treatment}" for reader, treatment, _ in one_class])
+        needs = "cases of both classes" if all(fom.informative) else f"{_needed(fom)} cases"
+        why = f"not estimable, because the {fom.short} needs {needs}, which are not there for {named}"
+    covariance, reasons = (asked, []) if why or not missing else _any_design(table, fom, options)
+    if covariance == "ustat" and not why:
+        return _by_ustatistics(table, fom, options, reasons)
+
+    foms, errors = np.full(table.scores.shape[:2], np.nan), None
+    if not (n1 == 0 and fom.informative[0]) and not (n0 == 0 and fom.informative[1]):
+        # Every cell's own figure needs only that cell's ratings, so it is shown even where nothing can be compared.
+        if missing or covariance == "pairwise":
+            parts = _cell_components(table, fom)
+            foms = parts.auc.reshape(foms.shape)
+            why = why or _why_not_pairwise(table, fom, parts, missing)
+            if not why:
+                errors = pairwise_covariance(parts)
+            if missing:
+                reasons.append(f"Each reader's {fom.short} is over the cases that reader rated under that treatment.")
         else:
-            positives = table.positives.reshape(n_treatments * n_readers, n1)
-            negatives = table.negatives.reshape(n_treatments * n_readers, n0)
-            parts = components(positives, negatives)
-            foms = parts.auc.reshape(n_treatments, n_readers)
-            if n1 < 2 or n0 < 2:
-                why = (
-                    "not estimable, because a variance over cases needs two cases of each class; "
-                    f"there are {n1} diseased and {n0} non-diseased"
-                )
-            else:
-                errors = COVARIANCES[covariance](parts, positives, negatives)
+            positives, negatives = _flat(table)
+            whole = fom.components(positives, negatives)
+            foms = whole.auc.reshape(foms.shape)
+            why = why or _why_no_variance(fom, n1, n0)
+            if not why:
+                errors = covariance_of(whole, fom, covariance, positives, negatives, options)
     return result_from(
-        fom="auc",
+        fom=fom.name,
         covariance=covariance,
-        random=random,
-        margin=margin,
-        alpha=alpha,
-        reference=reference,
+        random=options.random,
+        margin=options.margin,
+        alpha=options.alpha,
+        reference=options.reference,
         readers=table.readers,
         treatments=table.treatments,
         diseased=n1,
         nondiseased=n0,
         foms=foms,
         errors=errors,
-        method_words=f"empirical AUC, {_COVARIANCE_WORDS[covariance]}",
-        warnings=warnings,
+        method_words=f"{fom.words}, {_covariance_words(covariance, options)}",
+        conventions=(*fom.conventions, *_covariance_conventions(covariance, options)),
+        warnings=reasons,
         why=why,
-        truncation=truncation,
+        follow=options.follow,
+        equivalence=options.equivalence,
+        multiplicity=options.multiplicity,
     )
 
 
-def result_from(
-    *,
-    fom: str,
-    covariance: str,
-    random: Random,
-    readers: Sequence[str],
-    treatments: Sequence[str],
-    diseased: int,
-    nondiseased: int,
-    foms: Floats,
-    errors: Floats | None,
-    method_words: str,
-    margin: float | None = None,
-    alpha: float = 0.05,
-    reference: str | None = None,
-    conventions: Sequence[str] = (),
-    warnings: Sequence[str] = (),
-    why: str = "",
-    truncation: Truncation = "none",
-) -> Result:
-    """The one result type from figures of merit and their error covariance, whatever they are figures of.
+def covariance_of(
+    parts: Components, fom: FigureOfMerit, covariance: str, positives: Floats, negatives: Floats, options: Options
+) -> Floats:
+    """Error covariance ``[C, C]`` of figures of merit read on the same cases.
 
     Args:
-        fom: the figure of merit's short name.
-        covariance: the covariance estimator's short name.
-        random: what the conclusion should hold for.
-        readers: names of the J readers.
-        treatments: names of the I treatments, in the order of ``foms``.
-        diseased: number of diseased cases.
-        nondiseased: number of non-diseased cases.
-        foms: figures of merit, ``[I, J]``; NaN where a reader has none under a treatment.
-        errors: their error covariance, ``[I·J, I·J]``, treatment-major; None where it is not estimable.
-        method_words: figure of merit and covariance in words, as the result's ``method`` goes on after the analysis.
-        margin: non-inferiority margin in units of the figure of merit.
-        alpha: two-sided level.
-        reference: as in :func:`analyze`; treatments are put in its order here.
-        conventions: said before those of the Obuchowski–Rockette analysis.
-        warnings: said after those of the design.
-        why: why nothing can be compared, beginning "not estimable, because"; needed when ``errors`` is None.
-        truncation: see :func:`analysis.stats.obuchowski_rockette.analyse`.
-
-    Raises:
-        RatingsError: ``reference`` is no treatment.
+        parts: their components.
+        fom: the figure of merit.
+        covariance: "delong", "jackknife", "unbiased" or "bootstrap".
+        positives: ``[C, n1]``.
+        negatives: ``[C, n0]``.
+        options: holds the bootstrap's replicates and seed.
     """
-    readers, treatments = tuple(readers), tuple(treatments)
-    if errors is None and not why:
-        raise ValueError("A result without a covariance must say why it has none.")
-    if reference is not None:
-        order = _reference_last(treatments, name_of(reference))
-        treatments = tuple(treatments[i] for i in order)
-        foms = foms[order]
-        if errors is not None:
-            places = (np.array(order)[:, None] * len(readers) + np.arange(len(readers))).ravel()
-            errors = errors[np.ix_(places, places)]
-    said = _design_warnings(len(treatments), random) + list(warnings)
-    cells = _cells(treatments, readers, foms, errors, alpha, why if diseased == 0 or nondiseased == 0 else "", why)
-    perfect = [f"{cell.reader} under {cell.treatment}" for cell in cells if cell.auc is not None and cell.auc in (0, 1)]
-    if perfect:
-        said.append(
-            f"{'An AUC' if fom == 'auc' else 'A figure of merit'} of exactly 0 or 1 has zero estimated variance over "
-            f"cases: {sentence_list(perfect)}; the standard errors are too small."
+    if covariance == "jackknife":
+        return jackknife_covariance(parts)
+    if covariance == "bootstrap":
+        return bootstrap_covariance(
+            parts, positives, negatives, fom.weighted, replicates=options.replicates, seed=options.seed
         )
+    # With one class only the unbiased covariance is that of a mean, which DeLong's is.
+    if covariance == "delong" or not all(fom.informative):
+        return delong_covariance(parts)
+    assert fom.kernel is not None
+    return unbiased_covariance(parts, positives, negatives, fom.kernel)
 
-    means: tuple[Mean, ...]
-    comparisons: list[Comparison] = []
-    own: list[ReaderDifference] = []
-    omnibus, parts = None, None
-    pairs = list(combinations(range(len(treatments)), 2))
-    if errors is None:
-        means = tuple(Mean(t, None, None, None, None, None, why) for t in treatments)
-        for i, k in pairs:
-            names = (treatments[i], treatments[k])
-            comparisons.append(Comparison(names, None, None, None, None, None, None, not_estimable=why))
-    else:
-        found = analyse(foms, errors, random=random, alpha=alpha, truncation=truncation)
-        omnibus, parts = found.omnibus, found.components
-        means = tuple(
-            Mean(t, m.estimate, m.se, m.df, m.lower, m.upper, m.not_estimable)
-            for t, m in zip(treatments, found.means, strict=True)
-        )
-        holm = _holm([found.differences[pair].p for pair in pairs])
-        for pair, adjusted in zip(pairs, holm, strict=True):
-            names = (treatments[pair[0]], treatments[pair[1]])
-            comparisons.append(_comparison(names, found.differences[pair], adjusted, margin, reference, alpha))
-            for reader, change in zip(readers, found.reader_differences[pair], strict=True):
-                own.append(
-                    ReaderDifference(
-                        names, reader, change.estimate, change.se, change.lower, change.upper, change.not_estimable
-                    )
-                )
 
-    return Result(
-        fom=fom,
-        covariance=covariance,
-        random=random,
-        alpha=alpha,
-        margin=margin,
-        readers=readers,
-        treatments=treatments,
-        diseased=diseased,
-        nondiseased=nondiseased,
-        auc={t: {cell.reader: cell.auc for cell in cells if cell.treatment == t} for t in treatments},
-        cells=cells,
-        means=means,
-        comparisons=tuple(comparisons),
-        reader_differences=tuple(own),
-        omnibus=omnibus,
-        components=parts,
-        method=f"Obuchowski–Rockette, {_RANDOM_WORDS[random]}, {method_words}",
-        conventions=(*conventions, *_conventions(random, truncation, len(treatments))),
-        warnings=tuple(said),
-        not_estimable=why,
-    )
+def one_class_cells(table: Ratings, fom: FigureOfMerit | None = None) -> list[tuple[str, str, str]]:
+    """Where a reader rated cases under a treatment, but none of a class the figure of merit needs.
+
+    Returns:
+        ``(reader, treatment, class that is absent)``, none where the whole table lacks the class.
+    """
+    informative = fom.informative if fom is not None else (True, True)
+    rated = ~np.isnan(table.scores)
+    anything = rated.any(axis=2)
+    found = []
+    for needed, members, word in zip(
+        informative, (table.truth, ~table.truth), ("diseased", "non-diseased"), strict=True
+    ):
+        if needed and members.any():
+            lacking = anything & ~rated[:, :, members].any(axis=2)
+            found += [(table.readers[j], table.treatments[i], word) for i, j in np.argwhere(lacking)]
+    return found
 
 
 def _known(argument: str, given: str, allowed: tuple[str, ...]) -> None:
@@ -459,137 +320,179 @@ def _known(argument: str, given: str, allowed: tuple[str, ...]) -> None:
         raise RatingsError(f"{argument} is {given!r}; it must be one of {', '.join(map(repr, allowed))}.")
 
 
-def _reference_last(treatments: Sequence[str], reference: str) -> list[int]:
-    """The order of the treatments in which the reference comes last."""
-    if reference not in treatments:
-        raise RatingsError(f"The reference treatment {reference!r} is not among {', '.join(treatments)}.")
-    order = [i for i, name in enumerate(treatments) if name != reference]
-    return [*order, list(treatments).index(reference)]
-
-
-def _design_warnings(treatments: int, random: Random) -> list[str]:
-    said = []
-    if treatments == 1:
-        said.append("There is one treatment: its means are given and nothing can be compared.")
-    if random != "readers_cases":
-        said.append(
-            f"With {_RANDOM_WORDS[random]} the conclusion holds only for "
-            + ("these readers." if random == "cases" else "these cases.")
-            + " Where both vary, this analysis rejects too often."
+def _goes_with(fom: FigureOfMerit, covariance: str, random: Random) -> None:
+    if fom.kernel is None and covariance in ("unbiased", "ustat"):
+        raise RatingsError(
+            f"The {fom.short} is no U-statistic, so it has no {covariance} covariance; ask for delong, jackknife, "
+            "bootstrap or pairwise."
         )
-    return said
+    if covariance == "ustat" and random != "readers_cases":
+        raise RatingsError(
+            "The U-statistic analysis takes readers and cases as random; ask for another covariance where one is fixed."
+        )
 
 
-def _cell_by_cell(table: Ratings) -> Floats:
-    foms = np.full(table.scores.shape[:2], np.nan)
-    for i, j in np.ndindex(*foms.shape):
-        rated = ~np.isnan(table.scores[i, j])
-        positives = table.scores[i, j, rated & table.truth]
-        negatives = table.scores[i, j, rated & ~table.truth]
-        if positives.size and negatives.size:
-            foms[i, j] = components(positives[None], negatives[None]).auc[0]
-    return foms
+def _needed(fom: FigureOfMerit) -> str:
+    return "diseased" if fom.informative[0] else "non-diseased"
 
 
-def _cells(
-    treatments: Sequence[str],
-    readers: Sequence[str],
-    foms: Floats,
-    errors: Floats | None,
-    alpha: float,
-    why_no_fom: str,
-    why: str,
-) -> tuple[Cell, ...]:
-    z = float(stats.norm.ppf(1 - alpha / 2))
-    cells = []
-    for i, treatment in enumerate(treatments):
-        for j, reader in enumerate(readers):
-            value = float(foms[i, j])
-            if math.isnan(value):
-                reason = why_no_fom or (
-                    f"not estimable, because reader {reader} rated only one class of cases, or none, under {treatment}"
-                )
-                cells.append(Cell(treatment, reader, None, None, None, None, reason))
-                continue
-            position = i * len(readers) + j
-            variance = 0.0 if errors is None else float(errors[position, position])
-            if not variance > 1e-20:
-                reason = (
-                    why or "its standard error is not estimable, because its variance over cases is zero or negative"
-                )
-                cells.append(Cell(treatment, reader, value, None, None, None, reason))
-                continue
-            se = math.sqrt(variance)
-            cells.append(Cell(treatment, reader, value, se, value - z * se, value + z * se))
-    return tuple(cells)
+def _why_no_class(fom: FigureOfMerit, n1: int, n0: int) -> str:
+    for needed, n, word in zip(fom.informative, (n1, n0), ("diseased", "non-diseased"), strict=True):
+        if needed and n == 0:
+            needs = f"{'an' if fom.short == 'AUC' else 'a'} {fom.short} needs both classes"
+            return f"not estimable, because no case is {word}" + (f": {needs}" if all(fom.informative) else "")
+    return ""
 
 
-def _comparison(
-    names: tuple[str, str],
-    found: Interval,
-    adjusted: float | None,
-    margin: float | None,
-    reference: str | None,
-    alpha: float,
-) -> Comparison:
-    noninferiority = None
-    if margin is not None:
-        of, to, sign = (names[0], names[1], 1.0) if reference is not None else (names[1], names[0], -1.0)
-        if found.se is None or found.df is None or found.estimate is None:
-            noninferiority = Noninferiority(of, to, margin, None, None, None, None, None, found.not_estimable)
-        else:
-            law = stats.norm if math.isinf(found.df) else stats.t(found.df)
-            change = sign * found.estimate
-            statistic = (change + margin) / found.se
-            p = float(law.sf(statistic))
-            lower = change - float(law.ppf(1 - alpha / 2)) * found.se
-            noninferiority = Noninferiority(of, to, margin, statistic, found.df, p, lower, lower > -margin)
-    ci = None if found.lower is None or found.upper is None else (found.lower, found.upper)
-    return Comparison(
-        names,
-        found.estimate,
-        found.se,
-        found.df,
-        ci,
-        found.statistic,
-        found.p,
-        adjusted,
-        noninferiority,
-        found.not_estimable,
+def _why_no_variance(fom: FigureOfMerit, n1: int, n0: int) -> str:
+    if all(n >= 2 for n, needed in zip((n1, n0), fom.informative, strict=True) if needed):
+        return ""
+    each = "two cases of each class" if all(fom.informative) else f"two {_needed(fom)} cases"
+    return f"not estimable, because a variance over cases needs {each}; there are {n1} diseased and {n0} non-diseased"
+
+
+def _any_design(table: Ratings, fom: FigureOfMerit, options: Options) -> tuple[str, list[str]]:
+    """The covariance where ratings are missing, and why it is not the one asked for."""
+    missing = table.missing
+    named = sentence_list([f"reader {r} has no rating of case {c} under {t}" for r, t, c in missing], shown=3)
+    lead = f"{len(missing)} of {table.scores.size} ratings are missing ({named})"
+    if options.covariance in ("ustat", "pairwise"):
+        return options.covariance, [f"{lead}; nothing is filled in."]
+    if fom.kernel is not None and options.random == "readers_cases":
+        instead = "so the U-statistic analysis of any design stands in for the Obuchowski–Rockette analysis"
+        covariance = "ustat"
+    else:
+        instead = f"so covariances are pairwise, over the cases that two cells share, instead of {options.covariance}"
+        covariance = "pairwise"
+    return covariance, [f"{lead}, {instead}; that needs every reader to rate every case under every treatment."]
+
+
+def _flat(table: Ratings) -> tuple[Floats, Floats]:
+    cells = table.scores.shape[0] * table.scores.shape[1]
+    return table.positives.reshape(cells, -1), table.negatives.reshape(cells, -1)
+
+
+def _cell_components(table: Ratings, fom: FigureOfMerit) -> CellComponents:
+    """Every cell's components over its own cases; NaN elsewhere."""
+    positives, negatives = _flat(table)
+    auc = np.full(len(positives), np.nan)
+    v10, v01 = np.full(positives.shape, np.nan), np.full(negatives.shape, np.nan)
+    for row in range(len(positives)):
+        has1, has0 = ~np.isnan(positives[row]), ~np.isnan(negatives[row])
+        if (fom.informative[0] and not has1.any()) or (fom.informative[1] and not has0.any()):
+            continue
+        own = fom.components(positives[row, has1][None], negatives[row, has0][None])
+        auc[row], v10[row, has1], v01[row, has0] = own.auc[0], own.v10[0], own.v01[0]
+    return CellComponents(auc, v10, v01, fom.informative)
+
+
+def _why_not_pairwise(table: Ratings, fom: FigureOfMerit, parts: CellComponents, missing: bool) -> str:
+    names = [f"reader {reader} under {treatment}" for treatment in table.treatments for reader in table.readers]
+    empty = [name for name, value in zip(names, parts.auc, strict=True) if math.isnan(value)]
+    if empty:
+        return (
+            f"not estimable, because the Obuchowski–Rockette analysis needs a {fom.short} of every reader under every "
+            f"treatment, and there is none for {sentence_list(empty)}"
+        )
+    few = np.zeros(len(names), dtype=bool)
+    for values, needed in zip((parts.v10, parts.v01), fom.informative, strict=True):
+        few |= needed & ((~np.isnan(values)).sum(axis=1) < 2)
+    if few.any():
+        each = "two cases of each class" if all(fom.informative) else f"two {_needed(fom)} cases"
+        lacking = sentence_list([name for name, lacks in zip(names, few, strict=True) if lacks])
+        return f"not estimable, because a variance over cases needs {each}, which {lacking} did not rate"
+    return ""
+
+
+def _covariance_words(covariance: str, options: Options) -> str:
+    if covariance == "bootstrap":
+        return f"bootstrap covariances ({options.replicates} draws of cases, seed {options.seed})"
+    return _COVARIANCE_WORDS[covariance]
+
+
+def _covariance_conventions(covariance: str, options: Options) -> list[str]:
+    if covariance == "bootstrap":
+        return ["Bootstrap: cases are drawn again within each truth class, the same draw for every reader."]
+    if covariance == "pairwise":
+        return [
+            "Pairwise covariances: over the cases that both cells share, after Zhou and Gatsonis (1996); not pooled."
+        ]
+    return []
+
+
+def _by_ustatistics(table: Ratings, fom: FigureOfMerit, options: Options, reasons: list[str]) -> Result:
+    """The result by U-statistics, which weigh every design."""
+    from analysis.stats import ustatistics
+
+    n1, n0 = int(table.truth.sum()), int((~table.truth).sum())
+    if all(fom.informative):
+        found = ustatistics.analyse(table, alpha=options.alpha, df=options.ustat_df)
+    else:
+        found = ustatistics.analyse_values(
+            _calls(table, fom),
+            readers=table.readers,
+            treatments=table.treatments,
+            quantity=fom.short,
+            alpha=options.alpha,
+            df=options.ustat_df,
+        )
+    names = table.treatments
+    return result_from(
+        fom=fom.name,
+        covariance="ustat",
+        random=options.random,
+        margin=options.margin,
+        alpha=options.alpha,
+        reference=options.reference,
+        readers=table.readers,
+        treatments=names,
+        diseased=n1,
+        nondiseased=n0,
+        foms=found.foms,
+        errors=None,
+        method_words=f"{fom.words}, {_COVARIANCE_WORDS['ustat']}"
+        + (", because ratings are missing" if options.covariance != "ustat" else ""),
+        conventions=(*fom.conventions[:1], *found.conventions),
+        warnings=(*reasons, *found.warnings),
+        equivalence=options.equivalence,
+        multiplicity=options.multiplicity,
+        findings=Findings(
+            "U-statistics (any design)",
+            found.means,
+            found.differences,
+            found.reader_differences,
+            found.cells,
+            laws=_laws(found, options.ustat_df),
+            components=_crossed_components(table, fom) if found.fully_crossed else None,
+            moments=tuple(
+                PairMoments((names[i], names[k]), found.covariances[i, k], m.unbiased, m.biased, m.coefficients)
+                for (i, k), m in found.moments.items()
+            ),
+        ),
     )
 
 
-def _holm(values: list[float | None]) -> list[float | None]:
-    """Holm's step-down adjustment (Scandinavian Journal of Statistics 6:65, 1979); None for a single comparison."""
-    known = [value for value in values if value is not None]
-    if len(values) < 2 or len(known) != len(values):
-        return [None] * len(values)
-    order = np.argsort(known)
-    adjusted: list[float | None] = [None] * len(known)
-    running = 0.0
-    for rank, position in enumerate(order):
-        running = max(running, min(1.0, (len(known) - rank) * known[position]))
-        adjusted[int(position)] = running
-    return adjusted
+def _calls(table: Ratings, fom: FigureOfMerit) -> Floats:
+    """Whether each needed case was called rightly, ``[I, J, n]``; NaN where it was not rated."""
+    parts = _cell_components(table, fom)
+    own = parts.v10 if fom.informative[0] else parts.v01
+    return own.reshape(*table.scores.shape[:2], -1)
 
 
-def _conventions(random: Random, truncation: Truncation, treatments: int) -> tuple[str, ...]:
-    said = []
-    if random == "readers_cases":
-        said.append("Cov2 − Cov3 is truncated at zero, as RJafroc, the Iowa programs and MRMCaov do.")
-        said.append("Degrees of freedom by Hillis (2007), not rounded (iMRMC's Java program rounds down).")
-    elif random == "cases":
-        said.append(
-            "Cov2 − Cov3 is truncated at zero, as RJafroc and the Iowa programs do (MRMCaov does not)."
-            if truncation == "truncate"
-            else "Cov2 − Cov3 is not truncated at zero, as MRMCaov does (RJafroc and the Iowa programs truncate)."
-        )
-        said.append("χ² and normal laws.")
-    else:
-        said.append("F and t laws on (I − 1)(J − 1) and, for one treatment, J − 1 degrees of freedom.")
-    said.append("A treatment's own interval uses that treatment's mean square and covariances only.")
-    said.append("Intervals are symmetric (Wald) and are not cut off at 0 or 1.")
-    said.append("A single reader's interval is over cases for that reader alone (normal law).")
-    if treatments > 2:
-        said.append("With more than two treatments every pair shares one error term; p_holm adjusts over all pairs.")
-    return tuple(said)
+def _laws(found: Analysis, df: UstatDf) -> Mapping[tuple[int, int], float]:
+    """The t law's df of each pair: the whole number below, and normal from 50 on, as ustatistics takes them."""
+    laws = {}
+    for pair, one in found.differences.items():
+        if one.df is not None:
+            normal = one.df >= 50 if df == "java" else one.df > 50
+            laws[pair] = math.inf if normal else float(math.floor(one.df))
+    return laws
+
+
+def _crossed_components(table: Ratings, fom: FigureOfMerit) -> VarianceComponents | None:
+    positives, negatives = _flat(table)
+    if _why_no_variance(fom, positives.shape[1], negatives.shape[1]):
+        return None
+    parts = fom.components(positives, negatives)
+    errors = covariance_of(parts, fom, "unbiased", positives, negatives, Options())
+    return variance_components(parts.auc.reshape(table.scores.shape[:2]), errors)

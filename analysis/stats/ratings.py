@@ -7,6 +7,7 @@ that names the row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 COLUMNS = ("reader", "treatment", "case", "truth", "rating")
+#: The name of an index that holds the lines of the file a table was read from.
+LINE = "line"
 
 
 class RatingsError(ValueError):
@@ -66,9 +69,12 @@ def in_order(values: Sequence[Hashable]) -> list[Hashable]:
     """Distinct labels in the order a person expects: numerically where every label is a number, else by name."""
     distinct = list(dict.fromkeys(values))
     try:
-        return sorted(distinct, key=lambda value: float(str(value)))
+        numbers = {value: float(str(value)) for value in distinct}
     except ValueError:
         return sorted(distinct, key=str)
+    if not all(math.isfinite(number) for number in numbers.values()):  # labels such as "nan" and "inf" are names
+        return sorted(distinct, key=str)
+    return sorted(distinct, key=lambda value: (numbers[value], str(value)))
 
 
 def sentence_list(items: Sequence[str], shown: int = 5) -> str:
@@ -77,9 +83,15 @@ def sentence_list(items: Sequence[str], shown: int = 5) -> str:
     return head if len(items) <= shown else f"{head}; and {len(items) - shown} more"
 
 
+def row_word(frame: pd.DataFrame, position: int) -> str:
+    """Where a row stands: "row 3" from 1 without the header, or "line 4" of the file where the index is named line."""
+    return f"line {frame.index[position]}" if frame.index.name == LINE else f"row {position + 1}"
+
+
 def _place(frame: pd.DataFrame, position: int) -> str:
     row = frame.iloc[position]
-    return f"row {position + 1} (reader {row['reader']}, treatment {row['treatment']}, case {row['case']})"
+    where = row_word(frame, position)
+    return f"{where} (reader {row['reader']}, treatment {row['treatment']}, case {row['case']})"
 
 
 def read_ratings(frame: pd.DataFrame) -> Ratings:
@@ -88,11 +100,12 @@ def read_ratings(frame: pd.DataFrame) -> Ratings:
     Args:
         frame: columns ``reader, treatment, case, truth, rating``, one row per reading. ``truth`` is 0 or 1 and the same
             for every row of a case; a higher ``rating`` means more certainly diseased; ±inf is allowed, NaN is not.
-            Other columns are ignored.
+            Numbers may be text, as a CSV file has them. Other columns are ignored.
 
     Raises:
         RatingsError: a column is missing, the table is empty, a label, truth or rating is missing or is no number, a
-            case carries two truths, or a cell is rated twice. Rows are counted from 1 without the header.
+            case carries two truths, or a cell is rated twice. Rows are counted from 1 without the header; an index
+            named "line" holds the lines of the file, and those are named then.
     """
     absent = [column for column in COLUMNS if column not in frame.columns]
     if absent:
@@ -103,9 +116,9 @@ def read_ratings(frame: pd.DataFrame) -> Ratings:
     if frame.empty:
         raise RatingsError("The ratings table has no rows; nothing can be analysed.")
     for column in ("reader", "treatment", "case"):
-        empty = np.flatnonzero(frame[column].isna().to_numpy())
+        empty = np.flatnonzero((frame[column].isna() | (frame[column] == "")).to_numpy())
         if empty.size:
-            raise RatingsError(f"Row {empty[0] + 1} has no {column}; give every row one.")
+            raise RatingsError(f"{row_word(frame, empty[0]).capitalize()} has no {column}; give every row one.")
     truth = _numbers(frame, "truth")
     odd = np.flatnonzero((truth != 0) & (truth != 1))
     if odd.size:
@@ -142,8 +155,8 @@ def read_ratings(frame: pd.DataFrame) -> Ratings:
     again = np.flatnonzero(first_seen[cell] != np.arange(len(cell)))
     if again.size:
         raise RatingsError(
-            f"The {_place(frame, int(again[0]))} was already rated in row {first_seen[cell[again[0]]] + 1}; "
-            "keep one row per reader, treatment and case."
+            f"The {_place(frame, int(again[0]))} was already rated in "
+            f"{row_word(frame, first_seen[cell[again[0]]])}; keep one row per reader, treatment and case."
         )
     scores = np.full(shape, np.nan)
     scores.reshape(-1)[cell] = rating
@@ -152,15 +165,13 @@ def read_ratings(frame: pd.DataFrame) -> Ratings:
 
 def _numbers(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
     series = frame[column]
-    if series.dtype == object or isinstance(series.dtype, pd.StringDtype):
-        text = np.flatnonzero(series.map(lambda value: isinstance(value, str)).to_numpy())
-        if text.size:
+    values: NDArray[np.float64] = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.flatnonzero(np.isnan(values))
+    if bad.size:
+        given = series.iloc[bad[0]]
+        if isinstance(given, str) and given.strip():
             raise RatingsError(
-                f"The {column} of {_place(frame, int(text[0]))} is the text {series.iloc[text[0]]!r}; "
-                "it must be a number."
+                f"The {column} of {_place(frame, int(bad[0]))} is the text {given!r}; it must be a number."
             )
-    values = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    empty = np.flatnonzero(np.isnan(values))
-    if empty.size:
-        raise RatingsError(f"The {column} of {_place(frame, int(empty[0]))} is missing; every row needs one.")
+        raise RatingsError(f"The {column} of {_place(frame, int(bad[0]))} is missing; every row needs one.")
     return values

@@ -91,13 +91,43 @@ def test_unbiased_single_treatment_df_agree_with_imrmc_hillis() -> None:
     close(result.comparisons[0].df, expected[2]["dfHillis"])
 
 
-@pytest.mark.parametrize("block", [1, 2])
-def test_a_fully_crossed_block_of_a_split_plot_study_can_be_analysed(block: int) -> None:
+def test_df_rounded_down_agree_with_imrmcs_java_program() -> None:
+    expected = golden("ustat")["java_4_0_3"]["VanDyke"][2]
+    (found,) = analyze(ratings("VanDyke"), covariance="unbiased", df_rounding="floor").comparisons
+    assert found.df == 15 and found.ci is not None
+    close(found.p, expected["pValueHillis"], rel=1e-8)
+    close(found.ci[0], expected["botCIHillis"], rel=1e-8)
+    close(found.ci[1], expected["topCIHillis"], rel=1e-8)
+
+
+def test_a_split_plot_study_is_analysed_by_ustatistics_as_imrmc_does() -> None:
     frame = ratings("split_plot2blocks")
+    result = analyze(frame)
+    expected = golden("ustat")["java_4_0_3"]["split_plot2blocks"]
+    assert result.not_estimable == "" and result.covariance == "ustat" and result.method.startswith("U-statistics")
+    assert "2000 of 4000 ratings are missing" in result.warnings[0]
+    for mean, row in zip(result.means, expected[:2], strict=True):
+        close(mean.estimate, row["AUCA"])
+        close(mean.se, math.sqrt(row["varAUCA"]))
+    (difference,) = result.comparisons
+    close(difference.difference, expected[2]["AUCAminusAUCB"])
+    close(difference.se, math.sqrt(expected[2]["varAUCAminusAUCB"]))
+    close(difference.df, expected[2]["dfBDG"])
+    close(difference.p, expected[2]["pValueBDG"])
     readers = sorted(frame.reader.unique())
-    half = frame[frame.reader.isin(readers[:5] if block == 1 else readers[5:])]
-    assert analyze(half).not_estimable == ""
-    assert "ratings are missing" in analyze(frame).not_estimable
+    for half in (readers[:5], readers[5:]):
+        assert analyze(frame[frame.reader.isin(half)]).covariance == "delong"
+
+
+def test_ustatistics_of_a_fully_crossed_study_agree_with_imrmc() -> None:
+    expected = golden("ustat")["java_4_0_3"]["VanDyke"][2]
+    (found,) = analyze(ratings("VanDyke"), covariance="ustat", margin=0.05).comparisons
+    close(found.se, math.sqrt(expected["varAUCAminusAUCB"]))
+    close(found.df, expected["dfBDG"])
+    close(found.p, expected["pValueBDG"])
+    assert found.ci is not None and found.noninferiority is not None
+    close(found.ci[0], expected["botCIBDG"], rel=1e-8)
+    close(found.noninferiority.lower, -found.ci[1])
 
 
 @pytest.mark.parametrize("model", ["full", "without_slope"])
@@ -121,5 +151,7 @@ def test_reading_time_agrees_with_lme4_and_lmertest(model: str) -> None:
 
 
 def test_the_large_tied_study_is_estimable_with_every_covariance() -> None:
-    ses = [analyze(ratings("sim20x2x1000_ties"), covariance=c).comparisons[0].se for c in ("delong", "unbiased")]
-    assert np.isfinite(ses).all() and ses[0] == pytest.approx(ses[1], rel=0.02)
+    names = ("delong", "unbiased", "jackknife", "ustat")
+    ses = [analyze(ratings("sim20x2x1000_ties"), covariance=c).comparisons[0].se for c in names]
+    assert np.isfinite(ses).all() and ses == pytest.approx([ses[0]] * 4, rel=0.02)
+    assert ses[1] == pytest.approx(ses[3], rel=1e-9)

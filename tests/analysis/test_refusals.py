@@ -12,7 +12,7 @@ import pytest
 
 from analysis.stats import RatingsError, Result, analyze
 from analysis.stats.curves import average_roc, empirical_roc
-from analysis.stats.mrmc import plain
+from analysis.stats.mrmc import COVARIANCE_NAMES, plain
 from analysis.stats.reading_time import reading_time
 from tests.analysis.simulated import roe_metz
 
@@ -78,12 +78,29 @@ def test_a_faulty_table_is_refused_with_the_row(change: Any, sentence: str) -> N
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"fom": "dprime"}, "fom is 'dprime'; it must be one of 'auc'."),
-        ({"covariance": "magic"}, "covariance is 'magic'; it must be one of 'delong', 'jackknife', 'unbiased'."),
+        (
+            {"fom": "dprime"},
+            "fom is 'dprime'; it must be one of 'auc', 'sensitivity', 'specificity', 'partial_auc'.",
+        ),
+        (
+            {"covariance": "magic"},
+            f"covariance is 'magic'; it must be one of {', '.join(map(repr, COVARIANCE_NAMES))}.",
+        ),
         ({"random": "none"}, "random is 'none'; it must be one of 'readers_cases', 'cases', 'readers'."),
         ({"margin": 5}, "The non-inferiority margin is 5; it must be between 0 and 1, in units of AUC."),
         ({"reference": "Z"}, "The reference treatment 'Z' is not among A, B."),
         ({"alpha": 0}, "alpha is 0; it must be between 0 and 1."),
+        (
+            {"equivalence": True},
+            "Equivalence needs a margin: how far apart two treatments may be and count as equivalent.",
+        ),
+        ({"replicates": 1}, "replicates is 1; a bootstrap needs two draws, and 2000 are usual."),
+        ({"multiplicity": "bh"}, "multiplicity is 'bh'; it must be one of 'holm', 'bonferroni', 'none'."),
+        ({"df": "best"}, "df is 'best'; it must be one of 'hillis', 'original'."),
+        (
+            {"covariance": "ustat", "random": "cases"},
+            "The U-statistic analysis takes readers and cases as random; ask for another covariance where one is fixed.",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -139,22 +156,26 @@ def test_readers_who_differ_by_the_same_amount_get_a_normal_law() -> None:
     assert result.to_dict()["comparisons"][0]["df"] == "infinite"
 
 
-def test_missing_cells_are_named_and_the_rest_is_shown() -> None:
+def test_missing_cells_are_named_and_the_analysis_of_any_design_taken() -> None:
     frame = roe_metz(1)
     result = checked(frame.drop(index=[0, 25]))
-    assert (
-        "2 of 320 ratings are missing: reader R1 has no rating of case 0-0 under A; reader R2" in result.not_estimable
-    )
+    assert "2 of 320 ratings are missing (reader R1 has no rating of case 0-0 under A; reader R2" in result.warnings[0]
+    assert "U-statistic analysis of any design stands in" in result.warnings[0]
+    assert result.covariance == "ustat" and "because ratings are missing" in result.method
     assert all(cell.auc is not None for cell in result.cells)
-    assert all(mean.estimate is None and mean.not_estimable for mean in result.means)
+    assert result.comparisons[0].p is not None
 
 
-def test_a_reader_who_saw_one_class_is_named() -> None:
+def test_a_reader_who_saw_one_class_stops_the_comparison_and_is_named() -> None:
     frame = roe_metz(1)
     result = checked(frame[~((frame.reader == "R2") & (frame.treatment == "B") & (frame.truth == 1))])
     (cell,) = [cell for cell in result.cells if cell.auc is None]
     assert (cell.reader, cell.treatment) == ("R2", "B")
     assert "reader R2 rated only one class of cases" in cell.not_estimable
+    assert result.not_estimable == (
+        "not estimable, because the AUC needs cases of both classes, which are not there for reader R2 under B"
+    )
+    assert all(mean.estimate is None and mean.not_estimable for mean in result.means)
 
 
 def test_one_treatment_gives_means_no_comparison_and_a_warning() -> None:
