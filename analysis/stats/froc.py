@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 
 from analysis.stats.components import Components, components, delong_covariance
 from analysis.stats.marks import Ints, Marks, read_marks
-from analysis.stats.mrmc import Result, result_from
 from analysis.stats.obuchowski_rockette import RANDOM, Random, Truncation
 from analysis.stats.ratings import RatingsError
+from analysis.stats.results import MULTIPLICITY, Multiplicity, Result, result_from
 
 Floats = NDArray[np.float64]
 
@@ -185,14 +185,14 @@ def _kernel(y: Floats, z: Floats, a: Floats, owner: Ints, n1: int) -> Floats:
     return kernel
 
 
-def covariance_of(figures: Figures, covariance: str = "jackknife", *, bootstraps: int = 2000, seed: int = 0) -> Floats:
+def covariance_of(figures: Figures, covariance: str = "jackknife", *, replicates: int = 2000, seed: int = 0) -> Floats:
     """Covariance over cases of the C figures of merit, ``[C, C]``.
 
     Args:
         covariance: "jackknife": (n−1)/n · Σ over all n cases of centred leave-one-out values, as RJafroc does.
             "delong": cov(V10)/n1 + cov(V01)/n0; AFROC is a ratio, so its V10 is linearised, A + (s_d − m_d A)·n1/M.
             "bootstrap": cases drawn with replacement within each class.
-        bootstraps: how many samples, for the bootstrap.
+        replicates: how many draws the bootstrap makes.
         seed: of the bootstrap's generator.
 
     Raises:
@@ -212,7 +212,7 @@ def covariance_of(figures: Figures, covariance: str = "jackknife", *, bootstraps
     rng = np.random.default_rng(seed)
     n1 = len(figures.sizes)
     n0 = figures.without.shape[1] - n1
-    drawn0, drawn1 = _draws(rng, n0, bootstraps), _draws(rng, n1, bootstraps)
+    drawn0, drawn1 = _draws(rng, n0, replicates), _draws(rng, n1, replicates)
     givers = np.concatenate([drawn0, drawn1], axis=1) if figures.everyone else drawn0
     found = [
         ((givers @ kernel) * drawn1).sum(axis=1) / (givers.sum(axis=1) * (drawn1 @ figures.sizes))
@@ -239,9 +239,11 @@ def analyze_froc(
     reference: str | None = None,
     alpha: float = 0.05,
     truncation: Truncation = "truncate",
+    equivalence: bool = False,
+    multiplicity: str = "holm",
     readers: Sequence[object] | None = None,
     treatments: Sequence[object] | None = None,
-    bootstraps: int = 2000,
+    replicates: int = 2000,
     seed: int = 0,
 ) -> Result:
     """Compare treatments over readers and cases on a free-response figure of merit.
@@ -249,8 +251,8 @@ def analyze_froc(
     Args:
         marks, truth, readers, treatments: see :func:`analysis.stats.marks.read_marks`.
         fom: "wafroc", "afroc", "wafroc1", "afroc1" or "hrauc".
-        covariance, bootstraps, seed: see :func:`covariance_of`.
-        random, margin, reference, alpha: see :func:`analysis.stats.analyze`.
+        covariance, replicates, seed: see :func:`covariance_of`.
+        random, margin, reference, alpha, equivalence, multiplicity: see :func:`analysis.stats.analyze`.
         truncation: of Cov2 − Cov3 when only cases are random; "truncate" follows RJafroc.
 
     Returns:
@@ -259,12 +261,14 @@ def analyze_froc(
     Raises:
         RatingsError: a table is faulty, or an argument names nothing known; one sentence.
     """
+    random = random.replace("+", "_")
     check_options(fom, FIGURES_OF_MERIT, covariance, COVARIANCES, random, margin, alpha)
-    if bootstraps < 2:
-        raise RatingsError(f"bootstraps is {bootstraps}; a covariance needs two samples, and 2000 are usual.")
+    check_comparison(truncation, equivalence, multiplicity, margin)
+    if replicates < 2:
+        raise RatingsError(f"replicates is {replicates}; a bootstrap needs two draws, and 2000 are usual.")
     table = read_marks(marks, truth, weighted=fom.startswith("w"), readers=readers, treatments=treatments)
     figures = figures_of_merit(table, fom)
-    errors = None if figures.why else covariance_of(figures, covariance, bootstraps=bootstraps, seed=seed)
+    errors = None if figures.why else covariance_of(figures, covariance, replicates=replicates, seed=seed)
     return result_from(
         fom=fom,
         covariance=covariance,
@@ -278,11 +282,13 @@ def analyze_froc(
         nondiseased=int((~table.truth).sum()),
         foms=figures.foms.reshape(table.shape),
         errors=errors,
-        method_words=f"{WORDS[fom]}, {covariance_words(covariance, bootstraps, seed)}",
+        method_words=f"{WORDS[fom]}, {covariance_words(covariance, replicates, seed)}",
         conventions=conventions_of(fom, covariance),
         warnings=table.warnings,
         why=figures.why,
         truncation=truncation,
+        equivalence=equivalence,
+        multiplicity=cast(Multiplicity, multiplicity),
     )
 
 
@@ -305,8 +311,7 @@ def check_options(
         ("covariance", covariance, covariances),
         ("random", random, RANDOM),
     ):
-        if given not in allowed:
-            raise RatingsError(f"{name} is {given!r}; it must be one of {', '.join(map(repr, allowed))}.")
+        _known(name, given, allowed)
     if margin is not None and not 0 < margin < 1:
         raise RatingsError(
             f"The non-inferiority margin is {margin}; it must be between 0 and 1, in units of the figure of merit."
@@ -315,10 +320,27 @@ def check_options(
         raise RatingsError(f"alpha is {alpha}; it must be between 0 and 1.")
 
 
-def covariance_words(covariance: str, bootstraps: int = 2000, seed: int = 0) -> str:
+def check_comparison(truncation: str, equivalence: bool, multiplicity: str, margin: float | None) -> None:
+    """Refuse an option of the comparison that names nothing known.
+
+    Raises:
+        RatingsError: one sentence with the choices.
+    """
+    _known("truncation", truncation, ("none", "truncate"))
+    _known("multiplicity", multiplicity, MULTIPLICITY)
+    if equivalence and margin is None:
+        raise RatingsError("Equivalence needs a margin: how far apart two treatments may be and count as equivalent.")
+
+
+def _known(name: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise RatingsError(f"{name} is {given!r}; it must be one of {', '.join(map(repr, allowed))}.")
+
+
+def covariance_words(covariance: str, replicates: int = 2000, seed: int = 0) -> str:
     """The covariance as a method's name carries it."""
     if covariance == "bootstrap":
-        return f"bootstrap covariances ({bootstraps} samples of cases, seed {seed})"
+        return f"bootstrap covariances ({replicates} draws of cases, seed {seed})"
     return {"jackknife": "jackknife covariances", "delong": "DeLong covariances"}.get(
         covariance, f"{covariance} covariances"
     )
@@ -336,7 +358,7 @@ def conventions_of(fom: str, covariance: str) -> tuple[str, ...]:
     else:
         said.append("A case's rating is the highest of any of its marks, NL or LL.")
     if fom.startswith("w"):
-        said.append("Lesion weights sum to one within a case (sums within .001 of one are scaled to it).")
+        said.append("Lesion weights sum to one within a case (sums within .005 of one are scaled to it).")
     elif fom.startswith("a"):
         said.append("Every lesion counts equally, so a case counts as often as it has lesions; weights are not used.")
     if covariance == "delong" and fom == "afroc":

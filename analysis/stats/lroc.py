@@ -29,10 +29,10 @@ from scipy.stats import rankdata
 from analysis.stats.components import COVARIANCES as TWO_SAMPLE
 from analysis.stats.components import components
 from analysis.stats.curves import Curve
-from analysis.stats.froc import check_options, covariance_words
-from analysis.stats.mrmc import Result, result_from
+from analysis.stats.froc import check_comparison, check_options, covariance_words
 from analysis.stats.obuchowski_rockette import Random, Truncation
-from analysis.stats.ratings import Ratings, RatingsError, name_of, read_ratings, sentence_list
+from analysis.stats.ratings import Ratings, RatingsError, name_of, read_ratings, row_word, sentence_list
+from analysis.stats.results import Multiplicity, Result, result_from
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +84,8 @@ def read_localisations(frame: pd.DataFrame) -> Localisations:
     columns = (frame[name].tolist() for name in ("treatment", "reader", "case", "correct"))
     for row, (treatment, reader, case, given) in enumerate(zip(*columns, strict=True)):
         at = tuple(index[name_of(value)] for index, value in zip(place, (treatment, reader, case), strict=True))
-        where = f"row {row + 1} (reader {name_of(reader)}, treatment {name_of(treatment)}, case {name_of(case)})"
+        names = f"(reader {name_of(reader)}, treatment {name_of(treatment)}, case {name_of(case)})"
+        where = f"{row_word(frame, row)} {names}"
         value = _zero_or_one(given)
         if value is None and (table.truth[at[2]] or not _empty(given)):
             raise RatingsError(
@@ -175,6 +176,8 @@ def analyze_lroc(
     reference: str | None = None,
     alpha: float = 0.05,
     truncation: Truncation = "truncate",
+    equivalence: bool = False,
+    multiplicity: str = "holm",
 ) -> Result:
     """Compare treatments over readers and cases on ALROC or PCL.
 
@@ -183,7 +186,7 @@ def analyze_lroc(
         fom: "alroc", or "pcl" at the false-positive fraction ``fpf``.
         covariance: "jackknife", or for ALROC "delong" or "unbiased" as well.
         fpf: in (0, 1]; needed for "pcl".
-        random, margin, reference, alpha: see :func:`analysis.stats.analyze`.
+        random, margin, reference, alpha, equivalence, multiplicity: see :func:`analysis.stats.analyze`.
         truncation: of Cov2 − Cov3 when only cases are random; "truncate" follows RJafroc.
 
     Returns:
@@ -192,7 +195,9 @@ def analyze_lroc(
     Raises:
         RatingsError: the table is faulty, or an argument names nothing known; one sentence.
     """
+    random = random.replace("+", "_")
     check_options(fom, FIGURES_OF_MERIT, covariance, COVARIANCES, random, margin, alpha)
+    check_comparison(truncation, equivalence, multiplicity, margin)
     if fom == "pcl" and covariance != "jackknife":
         raise RatingsError("PCL at a false-positive fraction has no structural components; use the jackknife.")
     if fom == "pcl" and (fpf is None or not 0 < fpf <= 1):
@@ -243,6 +248,8 @@ def analyze_lroc(
         conventions=conventions,
         why=why,
         truncation=truncation,
+        equivalence=equivalence,
+        multiplicity=cast(Multiplicity, multiplicity),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.stats.ratings import RatingsError, in_order, name_of, sentence_list
+from analysis.stats.ratings import RatingsError, in_order, name_of, row_word, sentence_list
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -27,7 +27,7 @@ MARK_COLUMNS = ("reader", "treatment", "case", "truth", "mark", "lesion", "ratin
 TRUTH_COLUMNS = ("case", "truth", "lesion", "weight")
 
 #: A case's weights may miss one by this much, as rounded decimals do (.333 three times); they are then scaled to one.
-_ROUNDING = 1e-3
+_ROUNDING = 5e-3
 _NO_LESION = ("", "0", "na", "nan", "none")
 
 
@@ -93,7 +93,8 @@ def read_marks(
     reader has no mark under a treatment, ``warnings`` says so.
 
     Raises:
-        RatingsError: one sentence that names the row. Rows are counted from 1 without the header.
+        RatingsError: one sentence that names the row. Rows are counted from 1 without the header; an index named "line"
+            holds the lines of the file, and those are named then.
     """
     cases, diseased, lesions, weights = _read_truth(truth, weighted)
     _columns(marks, MARK_COLUMNS, "marks", "one row per mark")
@@ -145,8 +146,8 @@ def read_marks(
         key = (cell[row], position)
         if key in first:
             raise RatingsError(
-                f"The lesion {lesion} of {_place(marks, row)} was already marked in row {first[key] + 1}; keep one "
-                "mark per lesion, the highest rated."
+                f"The lesion {lesion} of {_place(marks, row)} was already marked in {row_word(marks, first[key])}; "
+                "keep one mark per lesion, the highest rated."
             )
         first[key] = row
         lesion_ratings[key] = rating[row]
@@ -209,8 +210,8 @@ def _read_truth(
         named = bool(lesion_of[row])
         if case in first and truth[first[case]] != truth[row]:
             raise RatingsError(
-                f"Case {cases[case]} has truth {truth[row]:g} in {where} and {truth[first[case]]:g} in row "
-                f"{first[case] + 1}; a case has one truth."
+                f"Case {cases[case]} has truth {truth[row]:g} in {where} and {truth[first[case]]:g} in "
+                f"{row_word(frame, first[case])}; a case has one truth."
             )
         if truth[row] and not named:
             raise RatingsError(f"The case of {where} is diseased and the row names no lesion; name each lesion.")
@@ -218,7 +219,9 @@ def _read_truth(
             raise RatingsError(f"The case of {where} is normal; it needs lesion 0 and weight 0.")
         key = (case, lesion_of[row] if truth[row] else "")
         if key in seen:
-            raise RatingsError(f"The {where} repeats row {seen[key] + 1}; keep one row per lesion or normal case.")
+            raise RatingsError(
+                f"The {where} repeats {row_word(frame, seen[key])}; keep one row per lesion or normal case."
+            )
         if weighted and truth[row] and not 0 < weight[row] <= 1 + _ROUNDING:
             raise RatingsError(
                 f"The weight of {where} is {weight[row]:g}; a lesion's weight is above 0 and at most 1, and those of a "
@@ -275,7 +278,8 @@ def _labels(
     """The position of each row's label, and the labels in order."""
     found = [_label(value) for value in frame[column].tolist()]
     if "" in found:
-        raise RatingsError(f"Row {found.index('') + 1} of the {table} table has no {column}; give every row one.")
+        where = row_word(frame, found.index("")).capitalize()
+        raise RatingsError(f"{where} of the {table} table has no {column}; give every row one.")
     if wanted is None:
         names = tuple(str(name) for name in in_order(found))
     else:
@@ -290,14 +294,15 @@ def _labels(
 def _place(frame: pd.DataFrame, position: int) -> str:
     row = frame.iloc[position]
     return (
-        f"row {position + 1} (reader {name_of(row['reader'])}, treatment {name_of(row['treatment'])}, "
+        f"{row_word(frame, position)} (reader {name_of(row['reader'])}, treatment {name_of(row['treatment'])}, "
         f"case {name_of(row['case'])})"
     )
 
 
 def _truth_place(frame: pd.DataFrame, position: int) -> str:
     row = frame.iloc[position]
-    return f"row {position + 1} of the truth table (case {name_of(row['case'])}, lesion {name_of(row['lesion'])})"
+    where = f"{row_word(frame, position)} of the truth table"
+    return f"{where} (case {name_of(row['case'])}, lesion {name_of(row['lesion'])})"
 
 
 def _numbers(frame: pd.DataFrame, column: str, table: str) -> Floats:

@@ -30,9 +30,9 @@ from analysis.stats import froc
 from analysis.stats.components import COVARIANCES, components
 from analysis.stats.froc import check_options, covariance_words
 from analysis.stats.marks import read_marks
-from analysis.stats.mrmc import Noninferiority, plain
 from analysis.stats.obuchowski_rockette import Interval, Random, analyse
 from analysis.stats.ratings import Ratings, RatingsError, name_of, read_ratings, sentence_list
+from analysis.stats.results import Noninferiority, plain
 
 Floats = NDArray[np.float64]
 
@@ -128,6 +128,7 @@ def standalone(
         RatingsError: the table is faulty, the AI is not in it, a rating is missing, a class is empty or has one
             case, or an argument names nothing known; one sentence.
     """
+    random = random.replace("+", "_")
     check_options("auc", ("auc",), covariance, tuple(COVARIANCES), random, margin, alpha)
     table = read_ratings(frame)
     name = name_of(ai)
@@ -173,6 +174,7 @@ def standalone_froc(
     Raises:
         RatingsError: as :func:`standalone`.
     """
+    random = random.replace("+", "_")
     check_options(fom, froc.FIGURES_OF_MERIT, covariance, froc.COVARIANCES, random, margin, alpha)
     table = read_marks(marks, truth, weighted=fom.startswith("w"))
     name = name_of(ai)

@@ -74,11 +74,11 @@ def test_every_choice_is_named_in_the_method(
 @pytest.mark.parametrize(
     ("row", "column", "value", "sentence"),
     [
-        (2, "rating", "high", "The rating of row 3 (reader "),
-        (2, "rating", "", "The rating of row 3 (reader "),
-        (2, "case", "c99", "The case of row 3 (reader "),
-        (2, "truth", "1", "The truth of row 3 (reader "),
-        (2, "mark", "TP", "The mark of row 3 (reader "),
+        (2, "rating", "high", "The rating of line 4 (reader "),
+        (2, "rating", "", "The rating of line 4 (reader "),
+        (2, "case", "c99", "The case of line 4 (reader "),
+        (2, "truth", "1", "The truth of line 4 (reader "),
+        (2, "mark", "TP", "The mark of line 4 (reader "),
     ],
 )
 def test_a_faulty_mark_is_one_sentence_with_its_row(
@@ -108,6 +108,16 @@ def test_unknown_options_and_absent_files_are_one_sentence(
     assert refused(capsys, *files, "--random", "nobody").startswith("random is 'nobody'; it must be one of")
     assert refused(capsys, *files, "--reference", "Z").startswith("The reference treatment 'Z' is not among A, B.")
     assert "cannot be read" in refused(capsys, files[0], "nowhere.csv")
+
+
+def test_a_study_without_a_class_that_the_figure_needs_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], files: tuple[str, str]
+) -> None:
+    for name in files:
+        table = pd.read_csv(name)
+        table[table.truth == 1].to_csv(name, index=False)
+    assert "not estimable, because no case is normal: wAFROC takes its false positives" in refused(capsys, *files)
+    assert printed(capsys, *files, "--fom", "wafroc1")["comparisons"][0]["se"] is not None
 
 
 def test_one_treatment_is_no_error(capsys: pytest.CaptureFixture[str], files: tuple[str, str]) -> None:

@@ -52,7 +52,7 @@ def test_every_choice_is_named(capsys: pytest.CaptureFixture[str], file: str, co
     assert {"difference", "se", "df", "ci", "p", "ai", "method", "conventions", "warnings"} <= set(found)
     assert (found["ai"], found["treatment"], found["covariance"]) == ("R1", "A", covariance)
     assert [one["reader"] for one in found["per_reader"]] == ["R2", "R3", "R4"]
-    assert covariance in found["method"] and found["noninferiority"]["of"] == "R1"
+    assert covariance in found["method"].lower() and found["noninferiority"]["of"] == "R1"
     assert found["conventions"][0].startswith("Differences are readers − AI")
 
 
@@ -64,10 +64,10 @@ def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], file: str
     table.loc[4, "rating"] = "high"
     table.to_csv(file, index=False)
     assert refused(capsys, file, "--ai", "R1", "--treatment", "A").startswith(
-        "The rating of row 5 (reader R1, treatment A, case 0-4) is the text 'high'; it must be a number."
+        "The rating of line 6 (reader R1, treatment A, case 0-4) is the text 'high'; it must be a number."
     )
     table.loc[4, "rating"] = ""
     table.to_csv(file, index=False)
     assert refused(capsys, file, "--ai", "R1", "--treatment", "A").startswith(
-        "The rating of row 5 (reader R1, treatment A, case 0-4) is missing"
+        "The rating of line 6 (reader R1, treatment A, case 0-4) is missing"
     )

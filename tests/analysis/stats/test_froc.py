@@ -21,7 +21,7 @@ from tests.reference import needs_reference
 
 NAMES = {"wafroc": "wAFROC", "afroc": "AFROC", "wafroc1": "wAFROC1", "afroc1": "AFROC1", "hrauc": "HrAuc"}
 seeds = st.integers(0, 10_000)
-quick = settings(max_examples=15, deadline=None)
+quick = settings(max_examples=8, deadline=None)
 
 
 def checked(marks: pd.DataFrame, truth: pd.DataFrame, *args: Any, **options: Any) -> Result:
@@ -104,8 +104,9 @@ def test_the_analysis_over_readers_and_cases_agrees_with_rjafroc(data: str, fom:
 @needs_reference
 @pytest.mark.reference
 @pytest.mark.parametrize("fom", ["wafroc", "afroc"])
-def test_delong_and_the_bootstrap_stand_near_the_jackknife_on_a_real_study(fom: str) -> None:
-    figures = figures_of_merit(read_marks(*study("TONY")), fom)
+@pytest.mark.parametrize("data", ["TONY", "FEDERICA"])
+def test_delong_and_the_bootstrap_stand_near_the_jackknife_on_a_real_study(data: str, fom: str) -> None:
+    figures = figures_of_merit(read_marks(*study(data)), fom)
     jackknife = np.sqrt(np.diag(covariance_of(figures, "jackknife")))
     np.testing.assert_allclose(np.sqrt(np.diag(covariance_of(figures, "delong"))), jackknife, rtol=0.02)
     np.testing.assert_allclose(np.sqrt(np.diag(covariance_of(figures, "bootstrap"))), jackknife, rtol=0.12)
@@ -229,6 +230,13 @@ def test_rounded_weights_are_scaled_to_one() -> None:
     np.testing.assert_allclose(np.bincount(table.lesion_case, weights)[table.truth], 1.0, rtol=1e-15)
 
 
+def test_weights_of_a_third_with_three_decimals_are_a_third() -> None:
+    marks, truth = free_response(1, lesions=1)
+    thirds = [truth[truth.truth == 1].assign(lesion=k, weight=0.333) for k in (1, 2, 3)]
+    weights = read_marks(marks, pd.concat([truth[truth.truth == 0], *thirds])).weights
+    np.testing.assert_allclose(weights, 1 / 3, rtol=1e-15)
+
+
 def test_the_reference_is_compared_and_tested_for_noninferiority() -> None:
     marks, truth = free_response(5, n0=20, n1=20)
     plain, turned = checked(marks, truth), checked(marks, truth, reference="A", margin=0.1)
@@ -325,10 +333,13 @@ def test_one_reader_one_treatment_and_one_of_each() -> None:
         ({"covariance": "unbiased"}, "covariance is 'unbiased'; it must be one of 'jackknife', 'delong', 'bootstrap'."),
         ({"random": "none"}, "random is 'none'; it must be one of"),
         ({"margin": 2}, "The non-inferiority margin is 2; it must be between 0 and 1"),
+        ({"truncation": "some"}, "truncation is 'some'; it must be one of 'none', 'truncate'."),
+        ({"multiplicity": "tukey"}, "multiplicity is 'tukey'; it must be one of 'holm', 'bonferroni', 'none'."),
+        ({"equivalence": True}, "Equivalence needs a margin"),
         ({"alpha": 1.5}, "alpha is 1.5; it must be between 0 and 1."),
         ({"reference": "Z"}, "The reference treatment 'Z' is not among A, B."),
         ({"fom": "afroc1", "covariance": "delong"}, "DeLong's covariance needs normal and diseased cases to be two"),
-        ({"bootstraps": 1}, "bootstraps is 1; a covariance needs two samples"),
+        ({"replicates": 1}, "replicates is 1; a bootstrap needs two draws"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

@@ -16,7 +16,7 @@ from analysis.stats.lroc import analyze_lroc, fraction_located, lowered, lroc_cu
 from tests.analysis.simulated import roe_metz
 
 seeds = st.integers(0, 10_000)
-quick = settings(max_examples=15, deadline=None)
+quick = settings(max_examples=8, deadline=None)
 
 
 def localised(seed: int, *, right: float = 0.8, **options: Any) -> pd.DataFrame:

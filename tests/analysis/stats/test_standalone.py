@@ -22,7 +22,7 @@ from tests.analysis.simulated import roe_metz
 from tests.analysis.stats.free_response import free_response
 from tests.reference import needs_reference
 
-quick = settings(max_examples=15, deadline=None)
+quick = settings(max_examples=8, deadline=None)
 
 
 def one_treatment(seed: int, *, readers: int = 5, **options: Any) -> pd.DataFrame:
