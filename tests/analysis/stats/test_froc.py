@@ -234,6 +234,7 @@ def test_weights_of_a_third_with_three_decimals_are_a_third() -> None:
     marks, truth = free_response(1, lesions=1)
     thirds = [truth[truth.truth == 1].assign(lesion=k, weight=0.333) for k in (1, 2, 3)]
     weights = read_marks(marks, pd.concat([truth[truth.truth == 0], *thirds])).weights
+    assert weights is not None
     np.testing.assert_allclose(weights, 1 / 3, rtol=1e-15)
 
 
