@@ -42,10 +42,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.stats.components import COVARIANCES
-from analysis.stats.mrmc import Cell, Mean, ReaderDifference, Result, _comparison, result_from
-from analysis.stats.multiplicity import holm
 from analysis.stats.obuchowski_rockette import RANDOM, Interval, Random, analyse, interval
-from analysis.stats.ratings import RatingsError, in_order, name_of, sentence_list
+from analysis.stats.ratings import RatingsError, in_order, name_of, row_word, sentence_list
+from analysis.stats.results import Cell, Findings, ReaderDifference, Result, reference_last, result_from
 
 Floats = NDArray[np.float64]
 Weighting = Literal["readers", "pooled"]
@@ -53,13 +52,12 @@ Weighting = Literal["readers", "pooled"]
 ALL = "all"
 _NOTHING = 1e-20
 
-_SINGLE_CASE = "not estimable, because a reader read a single case: a variance over cases needs two"
+_SINGLE_CASE = "not estimable, because readers read a single case: a variance over cases needs two"
 _ONE_READER = "not estimable, because one of the two has a single reader: how readers differ cannot be seen"
 _NO_VARIATION = "not estimable, because neither readers nor cases show any variation (identical values)"
 _NEGATIVE = (
     "not estimable, because the estimated variance is negative: too few readers read under both for their covariance"
 )
-_NESTED = "not estimable, because a reader has nothing to average under a treatment"
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def read_reads(frame: pd.DataFrame, columns: Sequence[str]) -> Reads:
     for column in ("treatment", "reader", "case"):
         empty = np.flatnonzero(frame[column].isna().to_numpy() | (frame[column].astype(str) == "").to_numpy())
         if empty.size:
-            raise RatingsError(f"Row {empty[0] + 1} has no {column}; give every row one.")
+            raise RatingsError(f"{_at(frame, empty[0])} has no {column}; give every row one.")
         labels = [name_of(value) for value in frame[column].tolist()]
         names[column] = tuple(str(label) for label in in_order(labels))
         index = {label: position for position, label in enumerate(names[column])}
@@ -115,8 +113,8 @@ def read_reads(frame: pd.DataFrame, columns: Sequence[str]) -> Reads:
     if again.size:
         row = frame.iloc[int(again[0])]
         raise RatingsError(
-            f"Row {again[0] + 1} (reader {row['reader']}, treatment {row['treatment']}, case {row['case']}) repeats "
-            f"row {first_seen[cell[again[0]]] + 1}; keep one row per reader, treatment and case."
+            f"{_at(frame, again[0])} (reader {row['reader']}, treatment {row['treatment']}, case {row['case']}) "
+            f"repeats {row_word(frame, int(first_seen[cell[again[0]]]))}; keep one row per reader, treatment and case."
         )
     blocks = {}
     for column in columns:
@@ -137,35 +135,61 @@ def numbers(frame: pd.DataFrame, column: str) -> Floats:
     if bad.size:
         given = frame[column].iloc[int(bad[0])]
         said = "missing" if pd.isna(given) or given == "" else repr(given) if isinstance(given, str) else str(given)
-        raise RatingsError(f"The {column} of row {bad[0] + 1} is {said}; it must be a finite number.")
+        raise RatingsError(f"The {column} of {row_word(frame, int(bad[0]))} is {said}; it must be a finite number.")
     return values
+
+
+def _at(frame: pd.DataFrame, position: int) -> str:
+    return row_word(frame, int(position)).capitalize()
 
 
 def cell_means(values: Floats) -> tuple[Floats, Floats | None]:
     """Means of the cells and their error covariance over cases.
 
     Args:
-        values: ``[..., K]``, NaN where there is no read; the leading axes are the cells.
+        values: ``[I, J, K]``, NaN where there is no read.
 
     Returns:
-        Means, shaped like the leading axes (NaN where a cell has no read), and their covariance ``[C, C]`` in the same
-        order (NaN rows for cells without a read), or None where a cell has a single case: its variance cannot be seen.
+        Means ``[I, J]`` (NaN where a cell has no read), and their covariance ``[I·J, I·J]``, treatment-major (NaN rows
+        for cells without a read). A cell of one case shows no variance of its own and is given the average (co)variance
+        per case of its like (same two treatments; same reader or not); where there is no like the covariance is None.
     """
-    flat = values.reshape(-1, values.shape[-1])
+    treatments, readers, cases = values.shape
+    flat = values.reshape(-1, cases)
     there = ~np.isnan(flat)
     n = there.sum(axis=1).astype(float)
     filled = np.where(there, flat, 0.0)
     with np.errstate(invalid="ignore"):
         means = filled.sum(axis=1) / n
-    if (n == 1).any():
-        return means.reshape(values.shape[:-1]), None
     centred = np.where(there, flat - np.where(n > 0, means, 0.0)[:, None], 0.0)
     common = there.astype(float) @ there.T.astype(float)
     divisor = np.outer(n, n) - n[:, None] - n[None, :] + common
     covariance = np.where(common > 0, centred @ centred.T / np.where(divisor > 0, divisor, 1.0), 0.0)
     covariance[n == 0] = np.nan
     covariance[:, n == 0] = np.nan
-    return means.reshape(values.shape[:-1]), covariance
+    if (n == 1).any() and not _borrowed(covariance, n, common, treatments, readers):
+        return means.reshape(treatments, readers), None
+    return means.reshape(treatments, readers), covariance
+
+
+def _borrowed(covariance: Floats, n: Floats, common: Floats, treatments: int, readers: int) -> bool:
+    """Fill in, in place, what cells of one case cannot show; False where there is nothing to take it from."""
+    arm, who = np.divmod(np.arange(treatments * readers), readers)
+    same = who[:, None] == who[None, :]
+    alone = ((n == 1)[:, None] | (n == 1)[None, :]) & (common > 0)
+    known = (n > 1)[:, None] & (n > 1)[None, :] & (common > 0)
+    per_case = np.where(known, covariance * np.outer(n, n) / np.where(common > 0, common, 1.0), 0.0)
+    for i in range(treatments):
+        for k in range(treatments):
+            both = (arm == i)[:, None] & (arm == k)[None, :]
+            for alike in (both & same, both & ~same):
+                if not (alike & alone).any():
+                    continue
+                if not (alike & known).any():
+                    return False
+                average = per_case[alike & known].mean()
+                covariance[alike & alone] = (average * common / np.outer(n, n).clip(1))[alike & alone]
+    return True
 
 
 def compare_means(
@@ -197,9 +221,34 @@ def compare_means(
         RatingsError: the table is faulty, or an argument names nothing known; one sentence.
     """
     _check(covariance, random, alpha, margin)
-    reads = _in_order(read_reads(frame, [value]), reference)
+    return compare_reads(
+        read_reads(frame, [value]),
+        value,
+        covariance=covariance,
+        random=random,
+        alpha=alpha,
+        reference=reference,
+        margin=margin,
+    )
+
+
+def compare_reads(
+    reads: Reads,
+    value: str,
+    *,
+    covariance: str = "unbiased",
+    random: str = "readers_cases",
+    alpha: float = 0.05,
+    reference: str | None = None,
+    margin: float | None = None,
+) -> Result:
+    """:func:`compare_means` from arrays already in memory."""
+    reads = _in_order(reads, reference)
     block = reads.values[value]
     foms, errors = cell_means(block)
+    conventions = ["A mean's DeLong, jackknife and unbiased covariances are the same."]
+    if ((~np.isnan(block)).sum(axis=2) == 1).any() and errors is not None:
+        conventions.append("A reader's mean of one case is given the average variance per case of the other means.")
     return _result(
         reads,
         foms,
@@ -214,7 +263,7 @@ def compare_means(
         margin=margin,
         method_words=f"mean of {value} per read",
         empty=np.isnan(block),
-        conventions=("A mean's DeLong, jackknife and unbiased covariances are the same.",),
+        conventions=conventions,
         warnings=(),
     )
 
@@ -248,7 +297,8 @@ def compare_ratios(
     over, under = reads.values[numerator], reads.values[denominator]
     negative = np.flatnonzero(numbers(frame, denominator) < 0)
     if negative.size:
-        raise RatingsError(f"The {denominator} of row {negative[0] + 1} is negative; it must be 0 or more.")
+        where = row_word(frame, int(negative[0]))
+        raise RatingsError(f"The {denominator} of {where} is negative; it must be 0 or more.")
     own, foms, errors = linearised(over, under, weighting)
     own_errors = errors if weighting == "readers" else linearised(over, under, "readers")[2]
     without = [
@@ -322,7 +372,7 @@ def mean_of(values: Floats, *, random: Random = "readers_cases", alpha: float = 
     Args:
         values: ``[J, K]``, NaN where there is no read.
     """
-    foms, errors = cell_means(values[None])
+    foms, errors = cell_means(np.asarray(values, dtype=np.float64)[None])
     return _one(foms[0], errors, random, alpha)
 
 
@@ -388,16 +438,17 @@ def nested(
     return means, {(i, k): _pair(foms[[i, k]], blocks[[i, k]][:, :, [i, k]], random, alpha) for i, k in pairs}
 
 
-def _own_change(own: Floats, errors: Floats | None, first: int, second: int, alpha: float) -> Interval:
-    """One reader's own change, over that reader's cases; ``first`` and ``second`` are the two cells' positions."""
-    values = own.reshape(-1)
-    if math.isnan(values[first]) or math.isnan(values[second]):
+def _own_change(own: Floats, errors: Floats | None, i: int, k: int, j: int, alpha: float) -> Interval:
+    """One reader's own change from treatment k to i, over that reader's cases."""
+    if math.isnan(own[i, j]) or math.isnan(own[k, j]):
         why = "not estimable, because this reader has nothing to average under one of the two"
         return Interval(None, not_estimable=why)
+    change = float(own[i, j] - own[k, j])
     if errors is None:
-        return Interval(float(values[first] - values[second]), not_estimable=_SINGLE_CASE)
+        return Interval(change, not_estimable=_SINGLE_CASE)
+    first, second = i * own.shape[1] + j, k * own.shape[1] + j
     return interval(
-        float(values[first] - values[second]),
+        change,
         float(errors[first, first] + errors[second, second] - 2 * errors[first, second]),
         math.inf,
         alpha,
@@ -506,102 +557,83 @@ def _result(
         )
         conventions.append("Covariances are pairwise, over the cases that both cells have.")
     nowhere = np.isnan(foms)
-    why = _SINGLE_CASE if errors is None else ""
+    names, readers = reads.treatments, reads.readers
+    pairs = list(combinations(range(len(names)), 2))
+    cells = [
+        [
+            _own_number(own, own_errors, i, j, alpha, f"{readers[j]} has nothing to average under {names[i]}")
+            for j in range(len(readers))
+        ]
+        for i in range(len(names))
+    ]
+    changes = {(i, k): [_own_change(own, own_errors, i, k, j, alpha) for j in range(len(readers))] for i, k in pairs}
+    findings = None
+    if errors is not None and nowhere.any():
+        means, differences = nested(foms, errors, random=random, alpha=alpha)
+        findings = Findings("Obuchowski–Rockette moments by pairs of treatments", means, differences, changes, cells)
+        conventions.append(
+            "Readers who lack a treatment: each pair of treatments has its own variance, from the readers of either "
+            "treatment and the covariance of those of both; Satterthwaite degrees of freedom."
+        )
+        absent = [f"reader {readers[j]} under {names[i]}" for i, j in np.argwhere(nowhere)]
+        said.append(
+            f"There is nothing to average for {sentence_list(absent)}: treatments are averaged over different readers."
+        )
     result = result_from(
         fom=fom,
         covariance=covariance,
         random=random,
-        readers=reads.readers,
-        treatments=reads.treatments,
+        readers=readers,
+        treatments=names,
         diseased=len(reads.cases),
         nondiseased=0,
         foms=foms,
-        errors=None if nowhere.any() else errors,
+        errors=None if findings is not None else errors,
         method_words=method_words,
         margin=margin,
         alpha=alpha,
         reference=reference,
         conventions=conventions,
         warnings=said,
-        why=why or (_NESTED if nowhere.any() else ""),
+        why="" if errors is not None else _SINGLE_CASE,
+        findings=findings,
     )
-    cells = _cells(reads, own, own_errors, alpha)
-    result = dataclasses.replace(
-        result,
-        cells=cells,
-        auc={t: {c.reader: c.auc for c in cells if c.treatment == t} for t in reads.treatments},
-        reader_differences=_reader_differences(reads, own, own_errors, alpha),
-    )
-    if errors is None or not nowhere.any():
-        return result
-    absent = [f"reader {reads.readers[j]} under {reads.treatments[i]}" for i, j in np.argwhere(nowhere)]
-    means, differences = nested(foms, errors, random=random, alpha=alpha)
-    adjusted = holm([found.p for found in differences.values()]) if len(differences) > 1 else [None]
-    kept = [said for said in result.conventions if not said.startswith("With more than two treatments")]
-    kept.append(
-        "Readers who lack a treatment: each pair of treatments has its own variance, from the readers of either "
-        "treatment and the covariance of those of both; Satterthwaite degrees of freedom."
+    # A pooled ratio's figures of merit are shares of the total; what is shown of a reader is the reader's own ratio.
+    shown = tuple(
+        Cell(names[i], readers[j], c.estimate, c.se, c.lower, c.upper, c.not_estimable)
+        for i, row in enumerate(cells)
+        for j, c in enumerate(row)
     )
     return dataclasses.replace(
         result,
-        means=tuple(
-            Mean(name, m.estimate, m.se, m.df, m.lower, m.upper, m.not_estimable)
-            for name, m in zip(reads.treatments, means, strict=True)
+        cells=shown,
+        auc={name: {cell.reader: cell.auc for cell in shown if cell.treatment == name} for name in names},
+        reader_differences=tuple(
+            ReaderDifference((names[i], names[k]), readers[j], d.estimate, d.se, d.lower, d.upper, d.not_estimable)
+            for (i, k), row in changes.items()
+            for j, d in enumerate(row)
         ),
-        comparisons=tuple(
-            _comparison((reads.treatments[i], reads.treatments[k]), found, p, margin, reference, alpha)
-            for ((i, k), found), p in zip(differences.items(), adjusted, strict=True)
-        ),
-        method=result.method.replace("Obuchowski–Rockette", "Obuchowski–Rockette moments by pairs of treatments", 1),
-        conventions=tuple(kept),
-        warnings=(
-            *result.warnings,
-            f"There is nothing to average for {sentence_list(absent)}: treatments are averaged over different readers.",
-        ),
-        not_estimable="",
     )
 
 
-def _reader_differences(reads: Reads, own: Floats, errors: Floats | None, alpha: float) -> tuple[ReaderDifference, ...]:
-    found = []
-    for i, k in combinations(range(len(reads.treatments)), 2):
-        for j, reader in enumerate(reads.readers):
-            d = _own_change(own, errors, i * len(reads.readers) + j, k * len(reads.readers) + j, alpha)
-            names = (reads.treatments[i], reads.treatments[k])
-            found.append(ReaderDifference(names, reader, d.estimate, d.se, d.lower, d.upper, d.not_estimable))
-    return tuple(found)
-
-
-def _cells(reads: Reads, own: Floats, errors: Floats | None, alpha: float) -> tuple[Cell, ...]:
-    """Each cell's own number, with its interval over that reader's cases where ``errors`` are of these numbers."""
-    z = float(stats.norm.ppf(1 - alpha / 2))
-    cells = []
-    for (i, j), value in np.ndenumerate(own):
-        treatment, reader = reads.treatments[i], reads.readers[j]
-        position = i * len(reads.readers) + j
-        if math.isnan(value):
-            why = f"not estimable, because reader {reader} has nothing to average under {treatment}"
-            cells.append(Cell(treatment, reader, None, None, None, None, why))
-            continue
-        variance = 0.0 if errors is None else float(errors[position, position])
-        if not variance > _NOTHING:
-            why = "its standard error is not estimable, because its values do not vary over cases, or it has one case"
-            cells.append(Cell(treatment, reader, float(value), None, None, None, why))
-            continue
-        se = math.sqrt(variance)
-        cells.append(Cell(treatment, reader, float(value), se, float(value) - z * se, float(value) + z * se))
-    return tuple(cells)
+def _own_number(own: Floats, errors: Floats | None, i: int, j: int, alpha: float, absent: str) -> Interval:
+    """One reader's own number under one treatment, over that reader's cases."""
+    value = float(own[i, j])
+    if math.isnan(value):
+        return Interval(None, not_estimable=f"not estimable, because reader {absent}")
+    if errors is None:
+        return Interval(value, not_estimable=_SINGLE_CASE)
+    place = i * own.shape[1] + j
+    why = "its interval is not estimable, because its values do not vary over cases"
+    found = interval(value, float(errors[place, place]), math.inf, alpha, why_not=why)
+    return dataclasses.replace(found, df=None, statistic=None, p=None)
 
 
 def _in_order(reads: Reads, reference: str | None) -> Reads:
     """The treatments with the reference last, as every comparison with a reference is printed."""
     if reference is None:
         return reads
-    name = name_of(reference)
-    if name not in reads.treatments:
-        raise RatingsError(f"The reference treatment {name!r} is not among {', '.join(reads.treatments)}.")
-    order = [i for i, treatment in enumerate(reads.treatments) if treatment != name]
-    order.append(reads.treatments.index(name))
+    order = reference_last(reads.treatments, name_of(reference))
     values = {column: block[order] for column, block in reads.values.items()}
     return dataclasses.replace(reads, treatments=tuple(reads.treatments[i] for i in order), values=values)
 

@@ -258,7 +258,7 @@ def test_the_interval_of_a_proportion_stays_within_zero_and_one() -> None:
     [
         (np.zeros((3, 5)), np.zeros((3, 5)), "there was no occasion"),
         (np.zeros((3, 5)), np.ones((3, 5)), "neither readers nor cases show any variation"),
-        (np.ones((3, 1)), np.ones((3, 1)), "a reader read a single case"),
+        (np.ones((3, 1)), np.ones((3, 1)), "readers read a single case"),
         (np.eye(1, 5), np.ones((1, 5)), "there is one reader"),
     ],
     ids=["no occasion", "never", "one case", "one reader"],
@@ -272,7 +272,7 @@ def test_a_rate_without_an_interval_says_why(over: Any, under: Any, reason: str,
 def test_one_case_or_identical_values_are_not_estimable_and_never_nan() -> None:
     frame = table(values(np.random.default_rng(17)))
     one_case = compare_means(frame[frame.case == 3])
-    assert "a reader read a single case" in one_case.not_estimable
+    assert "readers read a single case" in one_case.not_estimable
     same = compare_means(frame.assign(value=1.5))
     assert "not estimable" in same.comparisons[0].not_estimable
     lone = compare_means(frame[frame.reader == "R1"])
@@ -300,6 +300,18 @@ def test_one_case_or_identical_values_are_not_estimable_and_never_nan() -> None:
 def test_a_faulty_table_is_refused_with_the_row(change: Any, sentence: str) -> None:
     with pytest.raises(RatingsError, match=sentence):
         compare_means(change(table(values(np.random.default_rng(18)))))
+
+
+def test_a_reader_of_one_case_borrows_the_variance_of_the_others() -> None:
+    block = values(np.random.default_rng(21), readers=4, cases=200)
+    block[0, 1, 1:] = np.nan
+    foms, errors = cell_means(block)
+    assert errors is not None
+    assert foms[0, 1] == block[0, 1, 0]
+    others = np.nanvar(block[0, [0, 2, 3]], axis=1, ddof=1).mean()
+    assert errors[1, 1] == pytest.approx(others)
+    assert errors[1, 2] == errors[2, 1]
+    assert compare_means(table(block)).comparisons[0].se is not None
 
 
 def test_an_unknown_argument_or_a_negative_denominator_is_refused() -> None:
