@@ -1,12 +1,13 @@
 """Type I error of the comparison of two treatments over the twelve configurations of Roe and Metz.
 
-    .venv/bin/python benchmarks/type_one_error.py [--trials N] [--covariance C ...] [--seed S]
+    .venv/bin/python benchmarks/type_one_error.py [--trials N] [--covariance C ...] [--seed S] [--blocks B] [--power]
 
 Each trial simulates five readers who read 50 diseased and 50 non-diseased cases under two treatments that do not
 differ, and tests their difference at .05, readers and cases random. Printed is the share of trials that reject, per
 configuration. Targets: the mean over the configurations in [.040, .055], none above .07. With --power the second
 treatment's AUC is higher by .05 (.03 at mu 2.5), and the share is printed beside the power that `analysis.stats.power`
-predicts from the model's parameters.
+predicts from the model's parameters. With --blocks the study is a split-plot of that many blocks of readers and cases,
+tested by U-statistics.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 import scipy
 
 from analysis.stats.power import power
-from analysis.stats.roe_metz import SEPARATIONS, STRUCTURES, RoeMetz, p_values
+from analysis.stats.roe_metz import SEPARATIONS, STRUCTURES, RoeMetz, p_values, split_plot
 
 LOWEST, HIGHEST, EACH = 0.040, 0.055, 0.07
 READERS, CASES = 5, 50
@@ -33,12 +34,14 @@ READERS, CASES = 5, 50
 AT_ONCE = 250
 
 
-def rejected(model: RoeMetz, covariance: str, trials: int, rng: np.random.Generator) -> float:
+def rejected(model: RoeMetz, covariance: str, trials: int, rng: np.random.Generator, blocks: int) -> float:
     count = 0
     for start in range(0, trials, AT_ONCE):
         positives, negatives = model.simulate(
             readers=READERS, diseased=CASES, nondiseased=CASES, trials=min(AT_ONCE, trials - start), seed=rng
         )
+        if blocks > 1:
+            positives, negatives = split_plot(positives, blocks), split_plot(negatives, blocks)
         count += int((p_values(positives, negatives, covariance=covariance) < 0.05).sum())
     return count / trials
 
@@ -49,12 +52,16 @@ def main() -> int:
     parser.add_argument("--covariance", nargs="+", default=["delong"], help="delong, jackknife, unbiased, ustat")
     parser.add_argument("--seed", type=int, default=1997)
     parser.add_argument("--power", action="store_true", help="a difference in AUC in place of none")
+    parser.add_argument("--blocks", type=int, default=1, help="blocks of a split-plot; needs --covariance ustat")
     args = parser.parse_args()
+    if args.blocks > 1 and args.covariance != ["ustat"]:
+        parser.error("a split-plot is tested by --covariance ustat alone")
 
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, numpy {np.__version__}, "
         f"scipy {scipy.__version__}; {args.trials} trials a configuration, seed {args.seed}"
+        + (f", split-plot of {args.blocks} blocks" if args.blocks > 1 else "")
     )
     head = f"{'structure':>9} {'mu':>5} {'AUC':>6}" + "".join(f"{name:>11}" for name in args.covariance)
     print(head + (f"{'predicted':>11}" if args.power else ""))
@@ -70,7 +77,7 @@ def main() -> int:
             for name in args.covariance:
                 # Every estimator sees the same ratings.
                 rng = np.random.default_rng([args.seed, STRUCTURES.index(structure), SEPARATIONS.index(mu)])
-                rates[name].append(rejected(model, name, args.trials, rng))
+                rates[name].append(rejected(model, name, args.trials, rng, args.blocks))
                 line += f"{rates[name][-1]:>11.4f}"
             if args.power:
                 found = power(

@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.stats.obuchowski_rockette import Interval
+from analysis.stats.obuchowski_rockette import Interval, VarianceComponents, variance_components
 from analysis.stats.ratings import Ratings, sentence_list
 
 Floats = NDArray[np.float64]
@@ -105,6 +105,7 @@ class Analysis:
         covariances: by the pair (i, k) with i ≤ k, of the averages; None where not estimable.
         single: per treatment, in full; ``pairs`` the same per pair of treatments.
         fully_crossed: every reader rated every case under every treatment.
+        components: Obuchowski–Rockette components with unbiased covariances, where fully crossed, else None.
         conventions: what was chosen where programs disagree.
         warnings: what a reader of the numbers should know.
     """
@@ -119,6 +120,7 @@ class Analysis:
     single: tuple[Estimate, ...]
     pairs: dict[tuple[int, int], Estimate]
     fully_crossed: bool
+    components: VarianceComponents | None
     conventions: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -429,6 +431,7 @@ def _finish(sums: _Sums, words: _Words, crossed: bool, alpha: float, df: Df, rou
         single=tuple(single),
         pairs=pairs,
         fully_crossed=crossed,
+        components=_crossed_components(foms, unbiased, len(scheme.exact)) if crossed else None,
         conventions=_conventions(words, crossed, df, rounding),
         warnings=_warnings(sums, words),
     )
@@ -462,26 +465,38 @@ def _difference_piece(component: Floats, df: Floats, i: int, k: int, one: bool) 
     return _piece(component[i, i], df[i]) + _piece(component[k, k], df[k])
 
 
+def _crossed_components(foms: Floats, unbiased: Floats, q: int) -> VarianceComponents | None:
+    """The components of a fully crossed study, for which block means of the covariance are enough.
+
+    Every reader has the same cases, so the covariance of two AUCs is on average the mean of their products less M4 within
+    a reader, less M8 between two.
+    """
+    treatments, readers = foms.shape
+    products = np.einsum("ij,kl->ikjl", foms, foms)
+    same = np.einsum("ikjj->ik", products)
+    covariance = np.zeros((treatments, readers, treatments, readers))
+    if readers > 1:
+        different = (products.sum(axis=(2, 3)) - same) / (readers * (readers - 1)) - unbiased[..., -1]
+        covariance += different[:, None, :, None]
+    own = np.arange(readers)
+    covariance[:, own, :, own] = same / readers - unbiased[..., q - 1]
+    if np.isnan(covariance).any():
+        return None
+    return variance_components(foms, covariance.reshape(treatments * readers, -1))
+
+
 def _hillis_df(foms: Floats, unbiased: Floats, q: int) -> dict[tuple[int, int], float]:
-    """Hillis' df of each treatment (i, i) and pair, from the unbiased Cov2 and Cov3 of a fully crossed study."""
+    """Hillis' df (2007; 2008 for one treatment) of each treatment (i, i) and pair of a fully crossed study."""
     treatments, readers = foms.shape
     found = {}
-    sums = foms.sum(axis=1)
-
-    def different_readers(i: int, k: int) -> float:
-        products = (sums[i] * sums[k] - foms[i] @ foms[k]) / (readers * (readers - 1))
-        return float(products - unbiased[i, k, -1])
-
-    for i in range(treatments):
-        ms_r = float(foms[i].var(ddof=1))
-        if ms_r > _NOTHING:
-            found[i, i] = (readers - 1) * ((ms_r + readers * max(different_readers(i, i), 0.0)) / ms_r) ** 2
-    for i, k in combinations(range(treatments), 2):
-        ms_tr = float((foms[i] - foms[k]).var(ddof=1)) / 2.0
-        cov2 = (different_readers(i, i) + different_readers(k, k)) / 2.0
-        cov3 = different_readers(i, k)
-        if ms_tr > _NOTHING:
-            found[i, k] = (readers - 1) * ((ms_tr + readers * max(cov2 - cov3, 0.0)) / ms_tr) ** 2
+    for i, k in combinations_with_replacement(range(treatments), 2):
+        two = [i] if i == k else [i, k]
+        parts = _crossed_components(foms[two], unbiased[np.ix_(two, two)], q)
+        if parts is None or parts.cov2 is None:
+            continue
+        mean_square, excess = (parts.ms_r, parts.cov2) if i == k else (parts.ms_tr, parts.cov2 - (parts.cov3 or 0.0))
+        if mean_square is not None and mean_square > _NOTHING:
+            found[i, k] = (readers - 1) * (1 + readers * max(excess, 0.0) / mean_square) ** 2
     return found
 
 
@@ -532,14 +547,14 @@ def _estimate(
             Interval(float(estimate), not_estimable=why),
             why,
         )
-    law = _law_df(bdg, df, rounding)
+    law = law_df(bdg, df, rounding)
     if hillis is None:
         by_hillis = Interval(
             float(estimate), not_estimable="not estimable, because Hillis' df needs every reader to rate every case"
         )
     else:
         shown = max(hillis, 2.0) if df == "java" else hillis
-        by_hillis = _interval(estimate, variance, shown, _law_df(shown, df, rounding), null, alpha)
+        by_hillis = _interval(estimate, variance, shown, law_df(shown, df, rounding), null, alpha)
     return Estimate(
         float(estimate),
         variance,
@@ -564,7 +579,8 @@ def _bdg_df(variance: float, pieces: float, smallest: float, df: Df) -> float | 
     return float(found) if found >= 1 else None
 
 
-def _law_df(df: float, convention: Df, rounding: Rounding) -> float:
+def law_df(df: float, convention: Df = "r", rounding: Rounding = "down") -> float:
+    """The df of the t law that an interval with ``df`` was taken from (inf is the normal law); see :func:`analyse`."""
     if rounding == "none" or math.isinf(df):
         return df
     normal = df >= _NORMAL_FROM if convention == "java" else df > _NORMAL_FROM

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from analysis.stats.components import components, unbiased_covariance
 from analysis.stats.obuchowski_rockette import analyse as obuchowski_rockette
 from analysis.stats.ratings import Ratings, read_ratings
-from analysis.stats.ustatistics import Analysis, analyse, analyse_values
+from analysis.stats.ustatistics import Analysis, analyse, analyse_values, law_df
 from tests.analysis.golden import golden, ratings
 from tests.analysis.simulated import roe_metz
 from tests.reference import needs_reference
@@ -132,6 +132,8 @@ def test_a_fully_crossed_study_has_the_standard_error_and_df_of_obuchowski_rocke
     parts = components(positives, negatives)
     covariance = unbiased_covariance(parts, positives, negatives).reshape(3, 6, 3, 6)
     np.testing.assert_allclose(found.foms, parts.auc.reshape(3, 6))
+    parts_of_all = obuchowski_rockette(found.foms, covariance.reshape(18, 18)).components
+    assert vars(found.components) == pytest.approx(vars(parts_of_all))
     for i, k in ((0, 1), (0, 2), (1, 2)):
         two = np.array([i, k])
         expected = obuchowski_rockette(
@@ -252,6 +254,8 @@ def test_rounding_the_df_is_a_choice_that_is_named() -> None:
     assert df == down.differences[0, 1].df and df != int(df)
     assert down.differences[0, 1].upper > plain.differences[0, 1].upper
     assert any("whole number below" in line for line in down.conventions)
+    assert law_df(df) == int(df) and law_df(df, rounding="none") == df
+    assert law_df(50.0, "java") == law_df(50.1) == math.inf and law_df(50.0) == 50
     assert any("as it is" in line for line in plain.conventions)
 
 
