@@ -468,8 +468,8 @@ def _difference_piece(component: Floats, df: Floats, i: int, k: int, one: bool) 
 def _crossed_components(foms: Floats, unbiased: Floats, q: int) -> VarianceComponents | None:
     """The components of a fully crossed study, for which block means of the covariance are enough.
 
-    Every reader has the same cases, so the covariance of two AUCs is on average the mean of their products less M4 within
-    a reader, less M8 between two.
+    Every reader has the same cases, so the covariance of two AUCs is on average the mean of their products less M4
+    within a reader, less M8 between two.
     """
     treatments, readers = foms.shape
     products = np.einsum("ij,kl->ikjl", foms, foms)
