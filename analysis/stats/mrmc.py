@@ -328,7 +328,7 @@ def _goes_with(fom: FigureOfMerit, covariance: str, random: Random) -> None:
         )
     if covariance == "ustat" and random != "readers_cases":
         raise RatingsError(
-            "The U-statistic analysis takes readers and cases as random; ask for another covariance where one is fixed."
+            "The U-statistic analysis takes readers and cases as random; ask for another where one is fixed."
         )
 
 
@@ -391,7 +391,7 @@ def _why_not_pairwise(table: Ratings, fom: FigureOfMerit, parts: CellComponents,
     empty = [name for name, value in zip(names, parts.auc, strict=True) if math.isnan(value)]
     if empty:
         return (
-            f"not estimable, because the Obuchowski–Rockette analysis needs a {fom.short} of every reader under every "
+            f"not estimable, because the Obuchowski–Rockette analysis needs the {fom.short} of every reader under every "
             f"treatment, and there is none for {sentence_list(empty)}"
         )
     few = np.zeros(len(names), dtype=bool)

@@ -99,7 +99,7 @@ def test_a_faulty_table_is_refused_with_the_row(change: Any, sentence: str) -> N
         ({"df": "best"}, "df is 'best'; it must be one of 'hillis', 'original'."),
         (
             {"covariance": "ustat", "random": "cases"},
-            "The U-statistic analysis takes readers and cases as random; ask for another covariance where one is fixed.",
+            "The U-statistic analysis takes readers and cases as random; ask for another where one is fixed.",
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
