@@ -34,7 +34,8 @@ from study.queries.studies import cases_visible_to
 from .readings import ANY, arms_of, current_protocol
 from .results import studies_analysed_by
 
-#: The probability from which GazeX counts as calling a finding present.
+#: The probability from which GazeX counts as calling a finding present, as in `analysis.stats.reader_study.outcomes`,
+#: which is not imported for one number: pandas and scipy come with it.
 CALLED_FROM: Final = 0.5
 #: Where a plan names no threshold: "probably present".
 _THRESHOLD: Final = 4
@@ -86,12 +87,18 @@ def rules_of(study: Study) -> Rules:
     """The rules of the study's plan."""
     plan = AnalysisPlan.objects.filter(study=study).first()
     body = plan.body if plan else {}
-    arms = arms_of(study)
-    reference = body.get("reference_arm", arms[0].key if arms else "")
-    ordered = sorted(arms, key=lambda arm: arm.key != reference)
-    return Rules(
-        current_protocol(study), body.get("primary", ANY), int(body.get("threshold", _THRESHOLD)), tuple(ordered)
-    )
+    protocol, arms = current_protocol(study), arms_of(study)
+    reference = body.get("reference_arm")
+    if reference in {arm.key for arm in arms}:
+        arms.sort(key=lambda arm: arm.key != reference)
+    return Rules(protocol, _primary(body, protocol), int(body.get("threshold", _THRESHOLD)), tuple(arms))
+
+
+def _primary(body: Mapping[str, Any], protocol: ProtocolVersion) -> str:
+    """The finding of the plan's primary endpoint, in either shape that plans have had."""
+    endpoints = body.get("endpoints") or [{"finding": body.get("primary")}]
+    finding = endpoints[0].get("finding")
+    return str(finding) if finding in protocol.body["findings"] else ANY
 
 
 @dataclass(frozen=True)

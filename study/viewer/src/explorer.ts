@@ -36,18 +36,29 @@ interface ExplorerConfig extends ImageDescription {
   readonly rightTrack: string | null;
 }
 
-/** Sets a parameter of the page's address and of every link and form that leads to a page like it. */
-function keep(name: string, value: string): void {
-  const here = new URL(location.href);
-  if (value) here.searchParams.set(name, value);
-  else here.searchParams.delete(name);
-  history.replaceState(null, "", here);
+/** What only this script knows of, in the address: which layers are shown, and whether GazeX's inspection is stretched. */
+const OWN = ["layers", "stretch"] as const;
+
+function asked(name: (typeof OWN)[number]): string {
+  return new URL(location.href).searchParams.get(name) ?? "";
+}
+
+function put(url: URL, name: string, value: string): string {
+  if (value) url.searchParams.set(name, value);
+  else url.searchParams.delete(name);
+  return url.href;
+}
+
+/** Links to pages like this one take along what the address says. */
+function carry(): void {
   for (const link of document.querySelectorAll<HTMLAnchorElement>(".explorer a[data-key], .explorer .answers a")) {
-    const url = new URL(link.href);
-    if (value) url.searchParams.set(name, value);
-    else url.searchParams.delete(name);
-    link.href = url.href;
+    for (const name of OWN) link.href = put(new URL(link.href), name, asked(name));
   }
+}
+
+function keep(name: (typeof OWN)[number], value: string): void {
+  history.replaceState(null, "", put(new URL(location.href), name, value));
+  carry();
 }
 
 /** The readers' marks; `arm` is the arm of the gaze on this side, if there is one. */
@@ -81,7 +92,7 @@ async function mount(root: HTMLElement): Promise<void> {
   const { evidence } = config;
   const [left, right, panel] = [need("left"), need("right"), need("gazex")];
   const pixels = getFrame(config.frameUrl, config.rows, config.columns);
-  const layers = new Layers(need("layers"), new URL(location.href).searchParams.get("layers"), (shown) => keep("layers", shown));
+  const layers = new Layers(need("layers"), asked("layers"), (shown) => keep("layers", shown));
 
   const side = (place: HTMLElement, trackUrl: string | null, label: string): Promise<Replay | Stage> =>
     trackUrl === null ? still(place, label) : replay(place, { ...config, trackUrl }, pixels);
@@ -158,7 +169,7 @@ function link(left: Replay | null, right: Replay | null, gazex: Assistance | nul
   }
   if (right) right.onMoved = (seconds) => left?.seek(seconds);
   if (left && stretch) {
-    stretch.checked = new URL(location.href).searchParams.has("stretch");
+    stretch.checked = asked("stretch") !== "";
     stretch.addEventListener("change", () => {
       keep("stretch", stretch.checked ? "1" : "");
       follow(now);
@@ -185,12 +196,10 @@ if (root) {
   choice.classList.add("scripted");
   choice.addEventListener("change", ({ target }) => (target as HTMLElement).id === "stretch" || choice.requestSubmit());
   choice.addEventListener("formdata", ({ formData }) => {
-    for (const name of ["layers", "stretch"]) {
-      const value = new URL(location.href).searchParams.get(name);
-      if (value) formData.set(name, value);
-    }
+    for (const name of OWN) formData.set(name, asked(name));
     // Empty choices would only make the address long.
     for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
   });
+  carry();
   mount(root).catch((error: unknown) => excuse(root, error));
 }

@@ -16,9 +16,9 @@ export class Layers {
   /** The layers that the address names; null where it names none and the usual ones are shown. */
   readonly #asked: readonly string[] | null;
 
-  constructor(root: HTMLElement, asked: string | null, onChange: (shown: string) => void) {
+  constructor(root: HTMLElement, asked: string, onChange: (shown: string) => void) {
     this.#root = root;
-    this.#asked = asked === null ? null : asked.split(",");
+    this.#asked = asked === "" ? null : asked.split(",");
     this.#onChange = onChange;
   }
 
