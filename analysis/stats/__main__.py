@@ -10,19 +10,21 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-#: Each is a module of :mod:`analysis.stats.commands` with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> dict``.
+#: Each a module of :mod:`analysis.stats.commands` with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> dict``.
 COMMANDS = ("mrmc", "froc", "power", "time", "standalone")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.stats", description="Reader-study statistics.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    given = sys.argv[1:] if argv is None else list(argv)
     modules = {}
-    for name in COMMANDS:
+    # One command needs no other's module; without one, all are asked for their help.
+    for name in given[:1] if given and given[0] in COMMANDS else COMMANDS:
         modules[name] = import_module(f"analysis.stats.commands.{name}")
         command = subparsers.add_parser(name, help=modules[name].HELP, description=modules[name].__doc__)
         modules[name].add_arguments(command)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(given)
 
     from analysis.stats.commands.common import printed
     from analysis.stats.ratings import RatingsError

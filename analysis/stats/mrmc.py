@@ -218,9 +218,10 @@ def analyze_ratings(table: Ratings, *, fom: FigureOfMerit | None = None, options
     asked = options.covariance
     _goes_with(fom, asked, options.random)
     n1, n0 = int(table.truth.sum()), int((~table.truth).sum())
+    one_class = one_class_cells(table, fom)
+    table = _idle_filled(table, fom)
     missing = bool(np.isnan(table.scores).any())
     why = _why_no_class(fom, n1, n0)
-    one_class = one_class_cells(table, fom)
     if one_class and not why:
         named = sentence_list([f"reader {reader} under {treatment}" for reader, treatment, _ in one_class])
         needs = "cases of both classes" if all(fom.informative) else f"{_needed(fom)} cases"
@@ -315,6 +316,16 @@ def one_class_cells(table: Ratings, fom: FigureOfMerit | None = None) -> list[tu
     return found
 
 
+def _idle_filled(table: Ratings, fom: FigureOfMerit) -> Ratings:
+    """Whether a case without a part in the figure of merit was rated makes no difference; it leaves no hole."""
+    if all(fom.informative):
+        return table
+    scores = table.scores.copy()
+    idle = ~table.truth if fom.informative[0] else table.truth
+    scores[:, :, idle] = 0.0
+    return dataclasses.replace(table, scores=scores)
+
+
 def _known(argument: str, given: str, allowed: tuple[str, ...]) -> None:
     if given not in allowed:
         raise RatingsError(f"{argument} is {given!r}; it must be one of {', '.join(map(repr, allowed))}.")
@@ -391,8 +402,8 @@ def _why_not_pairwise(table: Ratings, fom: FigureOfMerit, parts: CellComponents,
     empty = [name for name, value in zip(names, parts.auc, strict=True) if math.isnan(value)]
     if empty:
         return (
-            f"not estimable, because the Obuchowski–Rockette analysis needs the {fom.short} of every reader under every "
-            f"treatment, and there is none for {sentence_list(empty)}"
+            f"not estimable, because the Obuchowski–Rockette analysis needs the {fom.short} of every reader under "
+            f"every treatment, and there is none for {sentence_list(empty)}"
         )
     few = np.zeros(len(names), dtype=bool)
     for values, needed in zip((parts.v10, parts.v01), fom.informative, strict=True):

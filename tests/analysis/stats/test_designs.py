@@ -53,6 +53,18 @@ def test_at_a_threshold_missing_cells_lead_to_ustatistics_of_the_calls(fom: str,
     assert part.covariance == "ustat" and part.comparisons[0].se is not None
 
 
+def test_missing_ratings_without_a_part_in_the_figure_of_merit_are_no_holes() -> None:
+    frame = roe_metz(4)
+    nondiseased = frame[frame.truth == 0]
+    holed = pd.concat([frame[frame.truth == 1], without(nondiseased, 0.5)])
+    for covariance in ("delong", "jackknife", "unbiased", "bootstrap"):
+        options = {"fom": "sensitivity", "threshold": 1.0, "covariance": covariance, "replicates": 30}
+        first, second = analyze(frame, **options), analyze(holed, **options)
+        assert first.comparisons == second.comparisons and second.covariance == covariance
+    nested = holed[(holed.reader < "R3") == (holed.treatment == "A")]
+    assert analyze(nested, fom="sensitivity", threshold=1.0).comparisons[0].p is not None
+
+
 def test_a_partial_auc_with_missing_cells_has_pairwise_covariances() -> None:
     result = analyze(without(roe_metz(4), 0.1), fom="partial_auc", fpr=(0, 0.3))
     assert result.covariance == "pairwise" and result.comparisons[0].p is not None
