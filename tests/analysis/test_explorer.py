@@ -12,6 +12,7 @@ from django.urls import reverse
 from analysis.models import AnalysisPlan
 from analysis.queries.explorer import CALLED_FROM, case_lines, case_page, cases_explored_by, change_of, rules_of
 from analysis.queries.readings import ANY, endpoint_readings, readings
+from analysis.services.analysing import analyse_study
 from analysis.services.planning import lock_default_plan
 from capture.models import Recording
 from capture.tasks import process_recording
@@ -431,7 +432,8 @@ def recorded(data_dir: Any) -> tuple[Study, User, list[Case]]:
 
 
 def test_the_analysis_page_leads_here_once_the_study_is_unblinded() -> None:
-    study, coordinator, _ = answered_comparison()
+    study, coordinator = unblinded_comparison(readers=2, cases=6)
+    analyse_study(study=study, actor=coordinator)
     assert explorer(study) in signed_in(coordinator).get(reverse("analysis:study", args=[study.slug])).content.decode()
     blind, other = open_comparison(readers=1, cases=2)
     assert explorer(blind) not in signed_in(other).get(reverse("analysis:study", args=[blind.slug])).content.decode()
