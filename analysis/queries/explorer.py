@@ -158,18 +158,18 @@ class Line:
         return self.call is not None and self.call.right is False
 
 
-def case_lines(cases: QuerySet[Case], rules: Rules, endpoint: str) -> list[Line]:
-    """A line for each of the cases, by label, judged for a finding or for :data:`ANY`."""
+def case_lines(cases: QuerySet[Case], rules: Rules, endpoint: str, reader: str = "") -> list[Line]:
+    """A line for each of the cases, by label, judged for a finding or for :data:`ANY`; of all readers, or of one."""
     wanted = rules.findings if endpoint == ANY else [endpoint]
     rows = list(cases.order_by("label").values_list("pk", "label"))
     truths, evidence = _truths(cases), _evidence(cases, rules.protocol)
-    ratings = _ratings(cases, rules, wanted)
+    ratings = _ratings(cases, rules, wanted, reader)
     lines = []
     for pk, label in rows:
         found = truths.get(pk)
         truth = None if found is None else any(one.finding in wanted for one in found)
         decided = {
-            arm.pk: {reader: rules.called(value) for reader, value in ratings.get((pk, arm.pk), {}).items()}
+            arm.pk: {code: rules.called(value) for code, value in ratings.get((pk, arm.pk), {}).items()}
             for arm in rules.arms
         }
         lines.append(
@@ -236,8 +236,11 @@ def _evidence(cases: QuerySet[Case], protocol: ProtocolVersion) -> dict[UUID, di
     return first
 
 
-def _ratings(cases: QuerySet[Case], rules: Rules, wanted: Iterable[str]) -> dict[tuple[UUID, int], dict[str, int]]:
+def _ratings(
+    cases: QuerySet[Case], rules: Rules, wanted: Iterable[str], reader: str
+) -> dict[tuple[UUID, int], dict[str, int]]:
     """(case, arm) → reader → the highest confidence of the findings, of submitted reads."""
+    of = {"read__assignment__enrolment__reader_code": reader} if reader else {}
     rows = (
         Response.objects.filter(
             stage=Stage.FINAL,
@@ -245,6 +248,7 @@ def _ratings(cases: QuerySet[Case], rules: Rules, wanted: Iterable[str]) -> dict
             read__state=Read.State.SUBMITTED,
             read__assignment__arm__protocol=rules.protocol,
             read__assignment__case__in=cases.values("pk"),
+            **of,
         )
         .values_list(
             "read__assignment__case_id", "read__assignment__arm_id", "read__assignment__enrolment__reader_code"
@@ -253,8 +257,8 @@ def _ratings(cases: QuerySet[Case], rules: Rules, wanted: Iterable[str]) -> dict
         .order_by()
     )
     ratings: dict[tuple[UUID, int], dict[str, int]] = defaultdict(dict)
-    for case, arm, reader, rating in rows:
-        ratings[case, arm][reader] = rating
+    for case, arm, code, rating in rows:
+        ratings[case, arm][code] = rating
     return ratings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -50,9 +51,10 @@ TRUTHS: Final = {"": "all cases", "present": "cases with it", "absent": "cases w
 
 @dataclass(frozen=True)
 class Choice:
-    """What the list shows and in which order; a case's page keeps it for its neighbours."""
+    """What the list shows and in which order; a case's page keeps it for its neighbours. `of`: one reader's cases."""
 
     finding: str
+    of: str = ""
     truth: str = ""
     only: tuple[str, ...] = ()
     sort: str = "case"
@@ -61,6 +63,7 @@ class Choice:
         """The choice as a query string."""
         changed = replace(self, **changes)
         pairs = [("finding", changed.finding)]
+        pairs += [("of", changed.of)] if changed.of else []
         pairs += [("truth", changed.truth)] if changed.truth else []
         pairs += [("only", name) for name in changed.only]
         pairs += [("sort", changed.sort)] if changed.sort != "case" else []
@@ -77,22 +80,25 @@ class Choice:
         return right_truth and all(kept[name] for name in self.only)
 
 
-def _choice(request: HttpRequest, rules: Rules) -> Choice:
+def _choice(request: HttpRequest, rules: Rules, readers: Sequence[str]) -> Choice:
     """What the address asks for.
 
     Raises
     ------
     Http404
-        Where it names a finding, filter or order that the page does not have.
+        Where it names a finding, reader, filter or order that the page does not have.
     """
     asked = Choice(
         finding=request.GET.get("finding") or rules.primary,
+        of=request.GET.get("of", ""),
         truth=request.GET.get("truth", ""),
         only=tuple(name for name in ONLY if name in request.GET.getlist("only")),
         sort=request.GET.get("sort") or "case",
     )
     if asked.finding not in (ANY, *rules.findings):
         raise Http404("The study does not ask for this finding.")
+    if asked.of and asked.of not in readers:
+        raise Http404("The study has no such reader.")
     if asked.truth not in TRUTHS or set(request.GET.getlist("only")) - set(ONLY):
         raise Http404("There is no such filter.")
     if asked.sort.removeprefix("-") not in {key for key, _, _ in _columns(rules)}:
@@ -140,7 +146,7 @@ def _study(request: HttpRequest, slug: str) -> Study:
 
 def _lines(request: HttpRequest, study: Study, rules: Rules, choice: Choice) -> tuple[list[Line], int]:
     """The cases that were asked for, in their order, and of how many."""
-    every = case_lines(cases_explored_by(request.user, study), rules, choice.finding)
+    every = case_lines(cases_explored_by(request.user, study), rules, choice.finding, choice.of)
     return _sorted([line for line in every if choice.takes(line)], choice.sort), len(every)
 
 
@@ -151,7 +157,8 @@ def case_list(request: HttpRequest, slug: str) -> HttpResponse:
     """The study's cases as a table: who was right in which arm, what changed, and whether GazeX was right."""
     study = _study(request, slug)
     rules = rules_of(study)
-    choice = _choice(request, rules)
+    readers = _readers(study)
+    choice = _choice(request, rules, readers)
     lines, total = _lines(request, study, rules, choice)
     shown = Paginator(lines, PAGE).get_page(request.GET.get("page"))
     context = {
@@ -159,6 +166,7 @@ def case_list(request: HttpRequest, slug: str) -> HttpResponse:
         "rules": rules,
         "choice": choice,
         "query": choice.query(),
+        "readers": readers,
         "shown": shown,
         "count": len(lines),
         "total": total,
@@ -194,14 +202,14 @@ def case_detail(request: HttpRequest, slug: str, label: str) -> HttpResponse:
     study = _study(request, slug)
     case = get_object_or_404(cases_explored_by(request.user, study), label=label)
     rules = rules_of(study)
-    choice = _choice(request, rules)
+    choice = _choice(request, rules, _readers(study))
     image = shown_image(case)
     if image is None:
         raise Http404("This case has no image.")
     output = output_for(image=image, model_sha256=rules.protocol.body.get("model_sha256"))
     evidence = output.evidence if output else None
     found = case_page(request.user, study, case, rules, evidence)
-    reader = _reader(request, study, found)
+    reader = _reader(request, choice, found)
     left, right = _sides(request, rules, found, reader)
     lines, _ = _lines(request, study, rules, choice)
     context = {
@@ -244,15 +252,17 @@ def _neighbours(lines: list[Line], label: str) -> dict[str, Any]:
 
 def _kept(request: HttpRequest) -> str:
     """The reader and arms that are looked at, for the links to the neighbours."""
-    kept = [(name, request.GET[name]) for name in ("reader", "arm", "beside") if request.GET.get(name)]
+    kept = [(name, request.GET[name]) for name in ("reader", "arm", "beside") if name in request.GET]
     return f"&{urlencode(kept)}" if kept else ""
 
 
-def _reader(request: HttpRequest, study: Study, found: CasePage) -> ReaderRow | None:
-    """The chosen reader; nobody where none is named, or where the plan did not give that reader this case."""
-    code = request.GET.get("reader", "")
-    if code and not study.enrolments.filter(reader_code=code).exists():
-        raise Http404("The study has no such reader.")
+def _readers(study: Study) -> list[str]:
+    return list(study.enrolments.order_by("reader_code").values_list("reader_code", flat=True))
+
+
+def _reader(request: HttpRequest, choice: Choice, found: CasePage) -> ReaderRow | None:
+    """The chosen reader, else the one whose cases are listed; nobody, where the plan did not give them this case."""
+    code = request.GET.get("reader", choice.of)
     return next((row for row in found.rows if row.reader == code), None)
 
 

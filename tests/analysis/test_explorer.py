@@ -326,6 +326,10 @@ NARROWED = [
     ("finding=Cardiomegaly&only=disagreement", [1]),
     ("only=harmed&only=helped", [0, 1]),
     ("finding=Cardiomegaly&only=harmed", []),
+    ("finding=Pneumothorax&of=R01&only=harmed", [0]),
+    ("finding=Pneumothorax&of=R02&only=harmed", []),
+    ("finding=Pneumothorax&of=R02&only=helped", [0, 1, 2]),
+    ("finding=Pneumothorax&of=R02&only=disagreement", []),
 ]
 
 
@@ -339,7 +343,7 @@ def test_the_address_narrows_and_orders_the_list() -> None:
 def test_what_the_list_does_not_have_is_not_found() -> None:
     study, coordinator, cases = answered_comparison()
     client = signed_in(coordinator)
-    for query in ("finding=Dragon", "truth=maybe", "only=dragons", "sort=dragon", "sort=right-dragon"):
+    for query in ("finding=Dragon", "truth=maybe", "only=dragons", "sort=dragon", "sort=right-dragon", "of=R99"):
         assert client.get(f"{explorer(study)}?{query}").status_code == 404, query
         assert client.get(f"{explorer(study, cases[0])}?{query}").status_code == 404, query
 
@@ -357,11 +361,24 @@ def test_neighbours_are_those_of_the_list_that_was_chosen() -> None:
     assert "not in the chosen list" in html and "data-key" not in html
 
 
-def test_a_reader_or_an_arm_that_is_none_is_not_found() -> None:
+def test_an_arm_that_is_none_is_not_found() -> None:
     study, coordinator, cases = answered_comparison()
     client = signed_in(coordinator)
-    for query in ("reader=R99", "reader=R01&arm=dragon", "reader=R01&beside=dragon"):
+    for query in ("reader=R01&arm=dragon", "reader=R01&beside=dragon"):
         assert client.get(f"{explorer(study, cases[0])}?{query}").status_code == 404, query
+
+
+def test_the_reader_whose_cases_are_listed_is_the_one_shown_until_another_is_chosen() -> None:
+    study, coordinator, cases = answered_comparison()
+    client = signed_in(coordinator)
+    address = explorer(study, cases[0])
+    for query, shown in (("of=R02", "R02"), ("of=R02&reader=R03", "R03"), ("of=R02&reader=", None), ("", None)):
+        reader = client.get(f"{address}?{query}").context["reader"]
+        assert (reader and reader.reader) == shown, query
+    # A reader without this case, of another design say, is nobody here.
+    assert client.get(f"{address}?reader=R99").context["reader"] is None
+    text = words(client.get(f"{explorer(study)}?finding=Pneumothorax&of=R02").content)
+    assert "as R02 read them" in text and "✗ wrong ✓ right 1 0" in text
 
 
 # --- the pages

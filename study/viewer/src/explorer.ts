@@ -197,8 +197,8 @@ if (root) {
   choice.addEventListener("change", ({ target }) => (target as HTMLElement).id === "stretch" || choice.requestSubmit());
   choice.addEventListener("formdata", ({ formData }) => {
     for (const name of OWN) formData.set(name, asked(name));
-    // Empty choices would only make the address long.
-    for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+    // Empty choices would only make the address long; but all readers is a choice where one reader's cases are listed.
+    for (const [name, value] of [...formData]) if (value === "" && !(name === "reader" && formData.has("of"))) formData.delete(name);
   });
   carry();
   mount(root).catch((error: unknown) => excuse(root, error));
