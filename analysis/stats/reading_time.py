@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import linalg, optimize, stats
+from scipy import linalg, optimize, sparse, stats
 
-from analysis.stats.mrmc import plain
-from analysis.stats.ratings import RatingsError, name_of
+from analysis.stats.ratings import RatingsError, name_of, row_word
+from analysis.stats.results import plain
 
 Floats = NDArray[np.float64]
 TIME_COLUMNS = ("reader", "case", "assisted", "period", "seconds")
@@ -72,16 +72,30 @@ class ReadingTime:
 
 @dataclass(frozen=True)
 class _Problem:
-    """Cross products of the mixed model; ``blocks`` gives each random effect's columns in Z."""
+    """Cross products of the mixed model, the random effect with most levels (D) apart from the rest, W = [Z, X, y].
 
-    ztz: Floats
-    ztx: Floats
-    zty: Floats
-    xtx: Floats
-    xty: Floats
-    yty: float
+    The cross products of D's columns with each other are diagonal, so D is eliminated level by level, and levels that
+    are as often observed are eliminated at once: what is left to factor is small however many cases there are.
+
+    Attributes:
+        counts: the different Σ weight² of D's levels, ``[c]``.
+        across: Σ (DᵀW)(DᵀW)ᵀ over the levels with each of these, ``[c, w, w]``.
+        inner: WᵀW, ``[w, w]``.
+        levels: how many levels of D have each count, ``[c]``.
+        first: which effect D is.
+        blocks: the other effects' columns in W, by effect.
+        random: how many columns of W are Z.
+        n: readings.
+    """
+
+    counts: Floats
+    across: Floats
+    inner: Floats
+    levels: Floats
+    first: int
+    blocks: dict[int, slice]
+    random: int
     n: int
-    blocks: tuple[slice, ...]
 
 
 def reading_time(frame: pd.DataFrame, *, alpha: float = 0.05, reader_slope: bool = True) -> ReadingTime:
@@ -89,7 +103,7 @@ def reading_time(frame: pd.DataFrame, *, alpha: float = 0.05, reader_slope: bool
 
     Args:
         frame: columns ``reader, case, assisted, period, seconds``, one row per reading; ``assisted`` 0 or 1, ``period``
-            1, 2, …, ``seconds`` positive.
+            1, 2, …, ``seconds`` positive. Numbers may be text.
         alpha: two-sided level of the intervals.
         reader_slope: let the effect of assistance differ between readers (leaving it out makes intervals too narrow
             where it does).
@@ -137,13 +151,18 @@ def reading_time(frame: pd.DataFrame, *, alpha: float = 0.05, reader_slope: bool
     if len(log_seconds) - x.shape[1] < 2:
         return no(f"{len(log_seconds)} readings are too few for the model")
 
-    problem = _problem(x, log_seconds, list(effects.values()))
+    if readers == len(log_seconds):
+        return no("every reader read once: readers and residual variation cannot be told apart")
+    # Around their mean the logarithms lose no digits to the mean's square.
+    centre = float(log_seconds.mean())
+    problem = _problem(x, log_seconds - centre, list(effects.values()))
     theta = _fit(problem, len(effects))
     deviance, sigma2, beta, covariance = _profile(theta, problem)
+    beta[0] += centre
     if not sigma2 > 1e-12:
         return no("the times leave no residual variation")
 
-    free = theta > 1e-4
+    free = theta > 0
     if not free.all():
         zero = [name for name, kept in zip(effects, free, strict=True) if not kept]
         warnings.append(f"The variance of {', '.join(zero)} is estimated as zero.")
@@ -194,27 +213,42 @@ def _read(frame: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.intp], Floa
         bad = np.flatnonzero(~(allowed & np.isfinite(values)))
         if bad.size:
             rule = {"assisted": "0 or 1", "period": "1 or more", "seconds": "more than 0"}[column]
-            raise RatingsError(f"Row {bad[0] + 1} has {column} {frame[column].iloc[bad[0]]}; it must be {rule}.")
+            where = row_word(frame, int(bad[0])).capitalize()
+            given = frame[column].iloc[bad[0]]
+            if pd.isna(given) or given == "":
+                raise RatingsError(f"{where} has no {column}; it must be {rule}.")
+            raise RatingsError(f"{where} has {column} {given}; it must be {rule}.")
         numbers[column] = values
     codes = {}
     for column in ("reader", "case"):
-        empty = np.flatnonzero(frame[column].isna().to_numpy())
+        empty = np.flatnonzero((frame[column].isna() | (frame[column].astype(str) == "")).to_numpy())
         if empty.size:
-            raise RatingsError(f"Row {empty[0] + 1} has no {column}; give every row one.")
+            where = row_word(frame, int(empty[0])).capitalize()
+            raise RatingsError(f"{where} has no {column}; give every row one.")
         codes[column] = np.unique([name_of(v) for v in frame[column].tolist()], return_inverse=True)[1]
     return codes["reader"], codes["case"], numbers["assisted"], numbers["period"], np.log(numbers["seconds"])
 
 
 def _problem(x: Floats, y: Floats, effects: list[tuple[NDArray[np.intp], Floats, int]]) -> _Problem:
-    blocks, columns, start = [], [], 0
-    for index, weight, levels in effects:
+    first = max(range(len(effects)), key=lambda e: effects[e][2])
+    blocks, columns, start = {}, [], 0
+    rows = np.arange(len(y))
+    for number, (index, weight, levels) in enumerate(effects):
+        if number == first:
+            continue
         z = np.zeros((len(y), levels))
-        z[np.arange(len(y)), index] = weight
+        z[rows, index] = weight
         columns.append(z)
-        blocks.append(slice(start, start + levels))
+        blocks[number] = slice(start, start + levels)
         start += levels
-    z = np.concatenate(columns, axis=1)
-    return _Problem(z.T @ z, z.T @ x, z.T @ y, x.T @ x, x.T @ y, float(y @ y), len(y), tuple(blocks))
+    w = np.concatenate([*columns, x, y[:, None]], axis=1)
+    index, weight, levels = effects[first]
+    observed = np.bincount(index, weights=weight**2, minlength=levels)
+    rows_of = sparse.csr_array((weight, (index, rows)), shape=(levels, len(y))) @ w
+    counts, group = np.unique(observed, return_inverse=True)
+    across = np.stack([rows_of[group == g].T @ rows_of[group == g] for g in range(len(counts))])
+    sizes = np.bincount(group).astype(np.float64)
+    return _Problem(counts.astype(np.float64), across, w.T @ w, sizes, first, blocks, start, len(y))
 
 
 def _profile(theta: Floats, problem: _Problem, sigma: float | None = None) -> tuple[float, float, Floats, Floats]:
@@ -222,45 +256,62 @@ def _profile(theta: Floats, problem: _Problem, sigma: float | None = None) -> tu
 
     With ``sigma`` given, the deviance at that σ instead. Returns deviance, σ², β and the covariance of β.
     """
-    scale = np.empty(len(problem.zty))
-    for value, block in zip(theta, problem.blocks, strict=True):
-        scale[block] = value
-    root = linalg.cholesky(scale[:, None] * problem.ztz * scale + np.eye(len(scale)), lower=True, check_finite=False)
-    cu = linalg.solve_triangular(root, scale * problem.zty, lower=True, check_finite=False)
-    rzx = linalg.solve_triangular(root, scale[:, None] * problem.ztx, lower=True, check_finite=False)
-    rx = linalg.cholesky(problem.xtx - rzx.T @ rzx, lower=True)
-    cb = linalg.solve_triangular(rx, problem.xty - rzx.T @ cu, lower=True)
-    beta = linalg.solve_triangular(rx, cb, lower=True, trans="T")
-    residual = problem.yty - float(cu @ cu) - float(cb @ cb)
-    free = problem.n - problem.xtx.shape[0]
-    logs = 2 * float(np.log(np.diag(root)).sum()) + 2 * float(np.log(np.diag(rx)).sum())
+    k, w = problem.random, len(problem.inner)
+    scale = np.ones(w)
+    for effect, block in problem.blocks.items():
+        scale[block] = theta[effect]
+    square = theta[problem.first] ** 2
+    diagonal = 1 + square * problem.counts
+    left = problem.inner - ((square / diagonal)[:, None, None] * problem.across).sum(axis=0)
+    left = scale[:, None] * left * scale
+    left[np.arange(k), np.arange(k)] += 1
+    # One Cholesky factor of [Z, X, y] holds every step: its last row is what y leaves over.
+    root, info = linalg.lapack.dpotrf(left, lower=1)
+    if 0 < info < w:
+        raise linalg.LinAlgError("The fixed effects cannot be told apart.")
+    rx, cb = np.tril(root[k : w - 1, k : w - 1]), root[w - 1, k : w - 1]
+    residual = float(root[w - 1, w - 1]) ** 2 if info == 0 else 0.0
+    inverse_root = np.linalg.inv(rx)
+    beta = inverse_root.T @ cb
+    free = problem.n - len(beta)
+    pivots = np.diag(root)[: w - 1]
+    logs = float((problem.levels * np.log(diagonal)).sum()) + 2 * float(np.log(pivots).sum())
     sigma2 = max(residual, 1e-300) / free if sigma is None else sigma**2
     deviance = logs + free * math.log(2 * math.pi * sigma2) + residual / sigma2
-    inverse = linalg.cho_solve((rx, True), np.eye(len(beta)))
-    return deviance, sigma2, beta, sigma2 * inverse
+    return deviance, sigma2, beta, sigma2 * (inverse_root.T @ inverse_root)
 
 
 def _fit(problem: _Problem, effects: int) -> Floats:
-    """Relative standard deviations at the REML optimum, each ≥ 0."""
+    """Relative standard deviations at the REML optimum, each ≥ 0; what is as good at zero is zero."""
 
     def deviance(theta: Floats) -> float:
         return _profile(np.abs(theta), problem)[0]
 
-    start = optimize.minimize(
-        deviance, np.full(effects, 0.5), method="L-BFGS-B", bounds=[(0, None)] * effects, options={"maxiter": 200}
-    )
+    starts = [
+        optimize.minimize(
+            deviance, np.full(effects, at), method="L-BFGS-B", bounds=[(0, None)] * effects, options={"maxiter": 200}
+        )
+        for at in (0.3, 1.0)
+    ]
+    best = min(starts, key=lambda found: float(found.fun))
     polished = optimize.minimize(
         deviance,
-        start.x,
+        best.x,
         method="Nelder-Mead",
         options={
             "xatol": 1e-8,
             "fatol": 1e-11,
-            "maxfev": 2000,
-            "initial_simplex": np.vstack([start.x, start.x + np.diag(np.full(effects, 0.02))]),
+            "maxfev": 3000,
+            "initial_simplex": np.vstack([best.x, best.x + np.diag(0.02 * np.maximum(1.0, best.x))]),
         },
     )
-    return np.abs(polished.x)
+    theta = np.abs(polished.x)
+    for effect in np.flatnonzero(theta < 0.01):
+        without = theta.copy()
+        without[effect] = 0.0
+        if deviance(without) <= deviance(theta) + 1e-8:
+            theta = without
+    return theta
 
 
 def _sensitivity(theta: Floats, sigma: float, free: NDArray[np.bool_], problem: _Problem) -> tuple[Floats, Floats]:
@@ -269,7 +320,8 @@ def _sensitivity(theta: Floats, sigma: float, free: NDArray[np.bool_], problem: 
     Both by fourth-order central differences over the parameters that are not held at zero.
     """
     point = np.r_[theta[free], sigma]
-    steps = 0.01 * np.maximum(np.abs(point), 0.02)
+    # Relative standard deviations may be near zero; σ is of whatever size the residuals are.
+    steps = 0.01 * np.r_[np.maximum(point[:-1], 0.02), sigma]
 
     def at(offset: Floats) -> tuple[float, Floats]:
         moved = point + offset * steps

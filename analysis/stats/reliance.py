@@ -203,7 +203,8 @@ def reliance(frame: pd.DataFrame, *, design: Design, alpha: float = 0.05) -> Rel
         frame: one row per reader and case with columns ``reader, case, truth, unaided, aided, advice``, or one row per
             reader, case and arm with columns ``reader, case, arm, truth, decision, advice``, where ``arm`` is "unaided"
             or "aided" and the advice of an unaided row may be left empty. The second form serves where some reads were
-            made in one arm only. Answers are 0 or 1 (text "0" and "1" too). Optionally ``unaided_confidence`` and ``aided_confidence`` (``confidence`` in the second form): numbers.
+            made in one arm only. Answers are 0 or 1 (text "0" and "1" too). Optionally ``unaided_confidence`` and
+            ``aided_confidence`` (``confidence`` in the second form): numbers.
         design: "sequential" (the initial answer was locked, then the assistance revealed) or "crossover" (the same
             reader read the same case in an unaided and an aided arm).
         alpha: two-sided level.
