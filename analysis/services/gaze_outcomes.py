@@ -45,7 +45,7 @@ _OF_ASSISTANCE: Final = {
 def compute_gaze(
     *, study: Study, body: Mapping[str, Any], arms: Sequence[Arm], horizon_s: float = gaze.HORIZON_S
 ) -> dict[str, Any]:
-    """Every gaze outcome of a comparison, as plain values fit for JSON.
+    """Every gaze outcome of a comparison, as plain values fit for JSON, numbers to ten significant digits.
 
     Tracks that were not measured yet are measured now. Whether the study may be looked at is the caller's business.
 
@@ -100,7 +100,7 @@ def compute_gaze(
         reasons = Counter(row["why"] for row in missing)
         most = f" ({'; '.join(f'{why}: {n}' for why, n in reasons.most_common(3))})" if reasons else ""
         out["not_estimable"] = f"not estimable, because no read has gaze{most}"
-        return _plain(out)
+        return compact(out)
     groups: list[tuple[str, list[Outcome]]] = [
         ("read", _of_reads(measured, how)),
         ("findings", gaze.finding_outcomes(*_findings(measured), horizon_s=horizon_s, how=how)),
@@ -111,12 +111,21 @@ def compute_gaze(
     ]
     out["outcomes"] = [{"group": group, **one.to_dict()} for group, outcomes in groups for one in outcomes]
     out["heat_maps"] = _heat_maps(looks, model, [arm.key for arm in arms])
-    return _plain(out)
+    return compact(out)
 
 
-def _plain(out: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = plain(out)
+def compact(out: dict[str, Any]) -> dict[str, Any]:
+    """The values as JSON can carry them, numbers to ten significant digits: some hundred of them are stored."""
+    found: dict[str, Any] = _rounded(plain(out))
     return found
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.10g}") if isinstance(value, float) else value
 
 
 def _missing(read: GazeRead, why: str) -> dict[str, str]:

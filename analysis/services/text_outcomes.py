@@ -18,9 +18,10 @@ import pandas as pd
 from analysis.queries.text import Box, ModelReport, TextRead, Truth, model_reports, text_reads, truths
 from analysis.stats import gaze, text
 from analysis.stats.gaze import How, Look, Outcome
-from analysis.stats.mrmc import plain
 from gazex.findings import label_sentence
 from study.models import Arm, Study
+
+from .gaze_outcomes import compact
 
 SCHEMA: Final = "gazeroom.text_outcomes/1"
 MODEL: Final = "GazeX"
@@ -50,7 +51,7 @@ _HIT: Final = "A place is hit by a point, or the centre of a box, of the same fi
 
 
 def compute_text(*, study: Study, body: Mapping[str, Any], arms: Sequence[Arm]) -> dict[str, Any]:
-    """Every text outcome of a comparison, as plain values fit for JSON.
+    """Every text outcome of a comparison, as plain values fit for JSON, numbers to ten significant digits.
 
     Whether the study may be looked at is the caller's business.
 
@@ -97,10 +98,10 @@ def compute_text(*, study: Study, body: Mapping[str, Any], arms: Sequence[Arm]) 
     }
     if not reads:
         out["not_estimable"] = "not estimable, because no read was submitted"
-        return _plain(out)
+        return compact(out)
     if not written and not any(read.boxes or read.points for read in reads):
         out["not_estimable"] = "not estimable, because no read has a report or a mark"
-        return _plain(out)
+        return compact(out)
     groups = [
         ("findings", _finding_outcomes(written, labels, truth, findings, how)),
         ("model", _beside_model(written, labels, model, findings, how)),
@@ -111,12 +112,7 @@ def compute_text(*, study: Study, body: Mapping[str, Any], arms: Sequence[Arm]) 
     out["outcomes"] = [{"group": group, **one.to_dict()} for group, outcomes in groups for one in outcomes]
     out["model"] = [one.to_dict() for one in _model_alone(model, truth, findings, how)]
     out["findings"] = {arm.key: _scores(arm.key, written, labels, truth, findings) for arm in arms}
-    return _plain(out)
-
-
-def _plain(out: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = plain(out)
-    return found
+    return compact(out)
 
 
 def _findings_of(arms: Sequence[Arm]) -> list[str]:

@@ -24,7 +24,9 @@ pseudo-value U + 2 (r − U)(J − 1)/(J − 2), with r the mean over the reader
 the reader's plain mean r the standard error due to readers would be half of what it is.
 
 **Centroids.** Duration-weighted mean position of a read, x and y apart; ICC(A,1), two-way random, absolute agreement,
-of reader and model over cases, for each reader and treatment, with delete-one-case jackknife.
+of reader and model over cases, for each reader and treatment, with delete-one-case jackknife. (The GazeX paper,
+arXiv 2604.14316, takes the centroids and maps of sentences' clusters; a stored trajectory does not name its sentences,
+so here they are of whole reads.)
 
 References
 ----------
@@ -146,6 +148,7 @@ def outcome_of_means(
             the difference between the outcome's ``reads`` and the reads made.
         nothing: what no read has, as the sentence "no read has …" goes on; ``label`` if omitted.
     """
+    _has(frame, value)
     some = frame[frame[value].notna()] if len(frame) else frame
     return _outcome(
         some,
@@ -173,6 +176,7 @@ def outcome_of_ratios(
     nothing: str = "",
 ) -> Outcome:
     """A ratio of two columns' sums, by treatment; reads with a denominator of 0 enter and add nothing."""
+    _has(frame, numerator, denominator)
     some = frame if len(frame) and (frame[denominator] > 0).any() else frame[:0]
     found = _outcome(
         some,
@@ -190,6 +194,14 @@ def outcome_of_ratios(
     return dataclasses.replace(found, reads=_counts(occasions))
 
 
+def _has(frame: pd.DataFrame, *columns: str) -> None:
+    absent = [name for name in (*KEYS, *columns) if name not in frame.columns] if len(frame) else []
+    if absent:
+        raise RatingsError(
+            f"The table lacks the column {', '.join(absent)}; it needs {', '.join((*KEYS, *columns))}, one row per read."
+        )
+
+
 def _outcome(
     some: pd.DataFrame,
     compare: Callable[[pd.DataFrame, dict[str, Any]], Result],
@@ -204,11 +216,33 @@ def _outcome(
     out = Outcome(key, label, unit, _counts(some), conventions=tuple(conventions))
     if not len(some):
         return dataclasses.replace(out, not_estimable=f"not estimable, because no read has {nothing or label}")
+    some, lone = _without_lone(some)
     options: dict[str, Any] = {"random": chosen.random, "alpha": chosen.alpha}
     there = {name_of(treatment) for treatment in some["treatment"]}
     if chosen.reference is not None and name_of(chosen.reference) in there:
         options["reference"] = chosen.reference
-    return dataclasses.replace(out, result=compare(some, options))
+    result = compare(some, options)
+    if lone:
+        said = f"Left out, for a single read shows no variance over cases: {sentence_list(lone)}."
+        result = dataclasses.replace(result, warnings=(*result.warnings, said))
+    return dataclasses.replace(out, result=result, reads=_counts(some))
+
+
+def _without_lone(some: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Without the readers of a single read under a treatment, who are named; as it is where that is all there are.
+
+    Where recordings are missing such a reader would else leave the whole comparison without a variance.
+    """
+    if some[list(KEYS)].isna().any(axis=None):
+        return some, []  # refused, with its row, where they are compared
+    reads = some.groupby(["reader", "treatment"])["case"].transform("size")
+    if (reads > 1).all() or (reads == 1).all():
+        return some, []
+    alone = some[reads == 1]
+    named = [
+        f"reader {name_of(r)} under {name_of(t)}" for r, t in zip(alone["reader"], alone["treatment"], strict=True)
+    ]
+    return some[reads > 1], named
 
 
 def _counts(frame: pd.DataFrame) -> dict[str, int]:
@@ -241,6 +275,7 @@ def compare_figure(
         The result, whose warnings name the readers without a figure under a treatment; None where nobody has one.
     """
     chosen = how or How()
+    _has(frame, *columns)
     rows: list[dict[str, Any]] = []
     without = []
     for (reader, treatment), own in frame.groupby(["reader", "treatment"], sort=False):
@@ -629,6 +664,9 @@ def centroid(path: Floats) -> tuple[float, float] | None:
 
 def icc_agreement(ratings: Floats) -> float | None:
     """ICC(A,1): two-way random effects, absolute agreement, of a single rating (McGraw & Wong 1996, case 2A).
+
+    The estimate of :func:`analysis.stats.agreement.icc`'s form (2,1) without its interval: the jackknife asks for it
+    once for every read.
 
     Args:
         ratings: [subjects, raters], two of each at least.

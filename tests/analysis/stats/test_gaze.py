@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.stats import gaze
+from analysis.stats.agreement import icc
 from analysis.stats.gaze import How, Look
 from analysis.stats.means import compare_means
 from analysis.stats.ratings import RatingsError
@@ -143,12 +144,34 @@ def test_a_read_that_stands_twice_is_refused() -> None:
         gaze.finding_outcomes(reads, pd.DataFrame())
 
 
+def test_tables_without_a_column_or_a_label_are_refused() -> None:
+    table = every_read().assign(v=1.0)
+    with pytest.raises(RatingsError, match="lacks the column case"):
+        gaze.outcome_of_means(table.drop(columns="case"), "v", key="v", label="v")
+    with pytest.raises(RatingsError, match="lacks the column n; it needs reader, treatment, case, v, n"):
+        gaze.outcome_of_ratios(table, "v", "n", key="v", label="v")
+    with pytest.raises(RatingsError, match="lacks the column w"):
+        gaze.compare_figure(table, ["w"], lambda rows: 1.0, name="w")
+    table.loc[7, "reader"] = None
+    with pytest.raises(RatingsError, match="Row 8 has no reader"):
+        gaze.outcome_of_means(table, "v", key="v", label="v")
+
+
 def test_a_missing_value_is_left_out_and_counted() -> None:
     table = every_read().assign(coverage=np.linspace(0, 1, 48))
     table.loc[0, "coverage"] = None
     found = gaze.outcome_of_means(table, "coverage", key="coverage", label="coverage")
     assert found.reads == {"aided": 23, "plain": 24}
     assert found.result is not None and any("1 of 48" in said for said in found.result.warnings)
+
+
+def test_a_reader_of_a_single_read_is_left_out_and_named_and_the_others_are_compared() -> None:
+    table = every_read().assign(v=np.random.default_rng(0).normal(size=48))
+    short = table[(table["reader"] != "R1") | (table["treatment"] != "plain") | (table["case"] == "c0")]
+    found = gaze.outcome_of_means(short, "v", key="v", label="v")
+    assert found.result is not None and found.result.comparisons[0].se is not None
+    assert any("reader R1 under plain" in said and said.startswith("Left out") for said in found.result.warnings)
+    assert found.reads == {"aided": 24, "plain": 18}
 
 
 def test_an_outcome_only_one_treatment_has_is_given_without_a_comparison() -> None:
@@ -188,6 +211,14 @@ def test_icc_of_shrout_and_fleiss() -> None:
     assert gaze.icc_agreement(ratings) == pytest.approx(0.28976378)
     assert gaze.icc_agreement(np.ones((4, 2))) is None
     assert gaze.icc_agreement(np.c_[np.arange(5.0), np.arange(5.0)]) == pytest.approx(1)
+
+
+@given(st.integers(0, 10_000), st.integers(3, 12), st.integers(2, 4))
+@settings(max_examples=30, deadline=None)
+def test_the_icc_is_the_agreement_rooms(seed: int, n: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    ratings = rng.normal(size=(n, 1)) + rng.normal(0, rng.uniform(0.1, 2), size=(n, k))
+    assert gaze.icc_agreement(ratings) == pytest.approx(icc(ratings)["(2,1)"].estimate)
 
 
 # ── scanpaths ─────────────────────────────────────────────────────────────────────────────────────────────────────────
