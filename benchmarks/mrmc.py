@@ -115,7 +115,8 @@ def measured(origin: str, table: Ratings, repeats: int) -> None:
 
 def line(name: str, seconds: float, cases: int) -> None:
     recorded = RECORDED.get(name.split(",")[0], {}).get(cases, {})
-    others = "   ".join(f"{peer} {theirs:g} s, × {theirs / max(seconds, 1e-6):,.0f}" for peer, theirs in recorded.items())
+    ratio = {peer: theirs / max(seconds, 1e-6) for peer, theirs in recorded.items()}
+    others = "   ".join(f"{peer} {theirs:g} s, × {ratio[peer]:,.0f}" for peer, theirs in recorded.items())
     print(f"  {name:<24} {1000 * seconds:>9.2f} ms   {others}".rstrip())
 
 

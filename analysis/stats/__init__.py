@@ -3,9 +3,23 @@
 >>> from analysis.stats import analyze
 >>> result = analyze(frame)                                        # doctest: +SKIP
 >>> result.comparisons[0].difference, result.comparisons[0].p      # doctest: +SKIP
+
+``python -m analysis.stats --help`` does the same from files.
 """
 
-from analysis.stats.mrmc import Comparison, Result, analyze
-from analysis.stats.ratings import RatingsError
+from analysis.stats.foms import FigureOfMerit, figure_of_merit
+from analysis.stats.mrmc import Comparison, Result, analyze, analyze_ratings, result_from
+from analysis.stats.ratings import Ratings, RatingsError, read_ratings
 
-__all__ = ["Comparison", "RatingsError", "Result", "analyze"]
+__all__ = [
+    "Comparison",
+    "FigureOfMerit",
+    "Ratings",
+    "RatingsError",
+    "Result",
+    "analyze",
+    "analyze_ratings",
+    "figure_of_merit",
+    "read_ratings",
+    "result_from",
+]

@@ -256,11 +256,15 @@ class Result:
         table = pd.DataFrame(rows)
         return table.astype(object).where(table.notna(), None)
 
-    def plot_forest(self) -> Figure:
-        """Every reader's change and the mean difference with intervals; see :func:`analysis.stats.plots.forest`."""
+    def plot_forest(self, pair: tuple[str, str] | None = None) -> Figure:
+        """Every reader's change and the mean difference with intervals; see :func:`analysis.stats.plots.forest`.
+
+        Args:
+            pair: two treatments as one of the comparisons names them.
+        """
         from analysis.stats import plots
 
-        return plots.forest(self)
+        return plots.forest(self, pair)
 
     def plot_means(self) -> Figure:
         """The treatments' means with intervals; see :func:`analysis.stats.plots.means`."""

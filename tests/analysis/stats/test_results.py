@@ -219,3 +219,13 @@ def test_the_bootstrap_is_the_same_for_the_same_seed() -> None:
     frame = roe_metz(1)
     first, again, other = (analyze(frame, covariance="bootstrap", replicates=200, seed=seed) for seed in (1, 1, 2))
     assert first.to_dict() == again.to_dict() and first.to_dict() != other.to_dict()
+
+
+def test_a_result_draws_itself() -> None:
+    result = analyze(roe_metz(1))
+    forest = result.plot_forest()
+    written = [text.get_text() for axis in forest.axes for text in (*axis.texts, *axis.get_yticklabels())]
+    assert any("R1" in text for text in written)
+    assert analyze(roe_metz(1, treatments=("A",))).plot_means().axes
+    three = analyze(roe_metz(1, treatments=("A", "B", "C")))
+    assert three.plot_forest(("A", "C")).axes
