@@ -197,9 +197,12 @@ def outcome_of_ratios(
 def _has(frame: pd.DataFrame, *columns: str) -> None:
     absent = [name for name in (*KEYS, *columns) if name not in frame.columns] if len(frame) else []
     if absent:
-        raise RatingsError(
-            f"The table lacks the column {', '.join(absent)}; it needs {', '.join((*KEYS, *columns))}, one row per read."
-        )
+        needed = ", ".join((*KEYS, *columns))
+        raise RatingsError(f"The table lacks the column {', '.join(absent)}; it needs {needed}, one row per read.")
+    for name in KEYS if len(frame) else ():
+        empty = np.flatnonzero(frame[name].isna().to_numpy())
+        if empty.size:
+            raise RatingsError(f"Row {empty[0] + 1} has no {name}; give every row one.")
 
 
 def _outcome(
@@ -233,8 +236,6 @@ def _without_lone(some: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
     Where recordings are missing such a reader would else leave the whole comparison without a variance.
     """
-    if some[list(KEYS)].isna().any(axis=None):
-        return some, []  # refused, with its row, where they are compared
     reads = some.groupby(["reader", "treatment"])["case"].transform("size")
     if (reads > 1).all() or (reads == 1).all():
         return some, []

@@ -153,8 +153,12 @@ def test_tables_without_a_column_or_a_label_are_refused() -> None:
     with pytest.raises(RatingsError, match="lacks the column w"):
         gaze.compare_figure(table, ["w"], lambda rows: 1.0, name="w")
     table.loc[7, "reader"] = None
-    with pytest.raises(RatingsError, match="Row 8 has no reader"):
-        gaze.outcome_of_means(table, "v", key="v", label="v")
+    for refuse in (
+        lambda: gaze.outcome_of_means(table, "v", key="v", label="v"),
+        lambda: gaze.compare_figure(table, ["v"], lambda rows: 1.0, name="v"),
+    ):
+        with pytest.raises(RatingsError, match="Row 8 has no reader"):
+            refuse()
 
 
 def test_a_missing_value_is_left_out_and_counted() -> None:
