@@ -20,7 +20,7 @@ from analysis.services.reporting import Numbers, arm_names, fixed, percent
 mpl.rcParams["svg.fonttype"] = "none"
 mpl.rcParams["svg.hashsalt"] = "gazeroom"
 
-INK, MUTED, LINE = "#1b2527", "#5b6a6d", "#dbe3e3"
+INK, MUTED, LINE, BAD = "#1b2527", "#5b6a6d", "#dbe3e3", "#9a2318"
 #: One colour and one line style per arm, the reference arm first: told apart without colour as well.
 ARM_COLOURS = ("#8a5a00", "#0f6b66", "#6a4c93", "#9a2318")
 ARM_DASHES = ("--", "-", "-.", ":")
@@ -52,6 +52,9 @@ def _arms_in_order(numbers: Numbers) -> list[tuple[str, str, str, str]]:
     return [(k, names[k], ARM_COLOURS[i % 4], ARM_DASHES[i % 4]) for i, k in enumerate(keys)]
 
 
+_NO_CURVES: Numbers = {"readers": {}, "points": {}, "average": None, "pooled": None}
+
+
 def roc(numbers: Numbers, endpoint: Numbers) -> bytes:
     """ROC curves per arm: the readers' average thick, each reader thin, pooled operating points as dots."""
     figure, (axis,) = _axes(5.4, 5.2)
@@ -59,16 +62,25 @@ def roc(numbers: Numbers, endpoint: Numbers) -> bytes:
     result = endpoint["result"]
     means = {mean["treatment"]: mean["estimate"] for mean in result["means"]} if result else {}
     for key, name, colour, dashes in _arms_in_order(numbers):
-        curves = endpoint["curves"][key]
+        curves = endpoint["curves"].get(key, _NO_CURVES)
         for own in curves["readers"].values():
             axis.plot(own["fpr"], own["tpr"], color=colour, linewidth=0.8, alpha=0.45, linestyle=dashes)
         if curves["average"] is None:
             continue
         area = means.get(key)
-        label = name if area is None else f"{name} (average AUC {fixed(area)})"
+        label = name if area is None or endpoint["fom"] != "auc" else f"{name} (average AUC {fixed(area)})"
         average, pooled = curves["average"], curves["pooled"]
         axis.plot(average["fpr"], average["tpr"], color=colour, linewidth=2.4, linestyle=dashes, label=label)
         axis.plot(pooled["fpr"], pooled["tpr"], "o", color=colour, markersize=4.5, markeredgecolor="white")
+        points = list(curves.get("points", {}).values())
+        axis.plot(
+            [point["fpr"] for point in points], [point["tpr"] for point in points], "D", color=colour, markersize=5,
+            markerfacecolor="none",
+        )  # fmt: skip
+    alone = numbers["standalone"]
+    if alone.get("curve") and alone["finding"] == endpoint["finding"]:
+        axis.plot(alone["curve"]["fpr"], alone["curve"]["tpr"], ":", color=INK, linewidth=1.6, label="GazeX alone")
+        axis.plot([alone["point"]["fpr"]], [alone["point"]["tpr"]], "D", color=INK, markersize=5)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axis.set_xlabel("False-positive fraction (1 − specificity)", color=INK)
     axis.set_ylabel("Sensitivity", color=INK)
@@ -106,16 +118,19 @@ def forest(numbers: Numbers, endpoint: Numbers) -> bytes:
                 )
             else:
                 axis.plot([pair["difference"]], [bottom], "D", color=ARM_COLOURS[1], markersize=6)
-        margin = result["margin"]
-        if margin is not None:
-            axis.axvline(-margin, color="#9a2318", linewidth=1, linestyle=":")
-            axis.annotate("margin", (-margin, -0.7), color="#9a2318", fontsize=8, ha="center")
+        margin = endpoint["margin"]
+        for bound in (
+            [] if margin is None else [-margin] + ([margin] if endpoint["hypothesis"] == "equivalence" else [])
+        ):
+            axis.axvline(bound, color=BAD, linewidth=1, linestyle=":")
+            axis.annotate("margin", (bound, -0.7), color=BAD, fontsize=8, ha="center")
         axis.set_yticks([*range(len(own)), bottom], [*[d["reader"] for d in own], "Average"])
         axis.set_ylim(bottom + 0.7, -1)
         axis.grid(axis="y", visible=False)
         first, second = pair["treatments"]
-        axis.set_xlabel(f"AUC, {names[first]} − {names[second]} ({percent(result['alpha'])})", color=INK)
-    return _svg(figure, f"AUC difference of each reader and their average, {endpoint['label']}")
+        label = f"{_capital(endpoint['fom_words'])}, {names[first]} − {names[second]} ({percent(result['alpha'])})"
+        axis.set_xlabel(label, color=INK)
+    return _svg(figure, f"Difference of each reader and their average, {endpoint['words']}")
 
 
 def scores(numbers: Numbers, endpoint: Numbers) -> bytes:
@@ -128,7 +143,7 @@ def scores(numbers: Numbers, endpoint: Numbers) -> bytes:
             (-0.2, "nondiseased", "finding absent", "#b9c6c6", ""),
             (0.2, "diseased", "finding present", ARM_COLOURS[1], "//"),
         ):
-            counts = endpoint["scores"][key][kind]
+            counts = endpoint["scores"][key][kind] if endpoint["scores"] else [0] * 5
             total = sum(counts) or 1
             shares = [100 * count / total for count in counts]
             highest = max(highest, *shares)
@@ -175,5 +190,113 @@ def times(numbers: Numbers, endpoint: Numbers) -> bytes:
     return _svg(figure, "Reading time per arm: each reader and all reads")
 
 
+def smooth(numbers: Numbers, endpoint: Numbers) -> bytes:
+    """Proper binormal curves of each arm's pooled ratings, over the pooled empirical points."""
+    figure, (axis,) = _axes(5.4, 5.2)
+    axis.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+    found = numbers["smooth"]
+    for key, name, colour, dashes in _arms_in_order(numbers):
+        own = (found.get("arms") or {}).get(key, {})
+        pooled = endpoint["curves"].get(key, _NO_CURVES)["pooled"]
+        if pooled:
+            axis.plot(pooled["fpr"], pooled["tpr"], "o", color=colour, markersize=4.5, markeredgecolor="white")
+        if own.get("pooled"):
+            axis.plot(
+                own["pooled"]["fpr"], own["pooled"]["tpr"], color=colour, linewidth=2.4, linestyle=dashes, label=name
+            )
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axis.set_xlabel("False-positive fraction (1 − specificity)", color=INK)
+    axis.set_ylabel("Sensitivity", color=INK)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc="lower right", frameon=False, fontsize=9)
+    else:
+        axis.text(0.5, 0.5, "not estimable", color=MUTED, ha="center")
+    return _svg(figure, f"Smooth ROC curves per arm, {endpoint['label']}")
+
+
+def subgroups(numbers: Numbers, endpoint: Numbers) -> bytes:
+    """The difference within each subgroup with its interval, one row a level, over the difference of all cases."""
+    rows = [(row, change) for row in numbers["subgroups"]["rows"] for change in (row["comparisons"] or [None])[:1]]
+    figure, (axis,) = _axes(5.4, 1.1 + 0.28 * max(1, len(rows)))
+    result = endpoint["result"]
+    overall = next(
+        (
+            c
+            for c in (result["comparisons"] if result else [])
+            if c["treatments"][1] == numbers["plan"]["reference_arm"]
+        ),
+        None,
+    )
+    axis.axvline(0, color=MUTED, linewidth=1)
+    if overall is not None and overall["difference"] is not None:
+        axis.axvline(overall["difference"], color=ARM_COLOURS[1], linewidth=1, linestyle="--")
+    labels = []
+    for place, (row, change) in enumerate(rows):
+        labels.append(f"{row['level']} ({row['cases']})")
+        if change is None or change["difference"] is None:
+            axis.text(0, place, " not estimable", color=MUTED, fontsize=8, va="center")
+            continue
+        if change["ci"] is not None:
+            axis.plot(change["ci"], [place, place], color=MUTED, linewidth=1.2)
+        axis.plot([change["difference"]], [place], "s", color=INK, markersize=5)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_ylim(len(labels) - 0.4, -0.6)
+    axis.grid(axis="y", visible=False)
+    axis.set_xlabel(f"Difference in {endpoint['words']} ({percent(numbers['plan']['alpha'])})", color=INK)
+    return _svg(figure, f"Difference within subgroups of cases, {endpoint['words']}")
+
+
+#: Rates of the reliance figure, from top to bottom: name, words.
+_RATES = (
+    ("over_reliance", "took wrong advice\n(own answer right)"),
+    ("under_reliance", "rejected right advice\n(own answer wrong)"),
+    ("commission", "commission\n(false positive advice)"),
+    ("omission", "omission\n(false negative advice)"),
+)
+
+
+def reliance(numbers: Numbers, endpoint: Numbers) -> bytes:
+    """Each reader's own change in accuracy, harm in red; and how often advice was taken against what was right."""
+    arms = (numbers["reliance"].get("arms") or {}).values()
+    every = next((own["all"] for own in arms if not own["not_estimable"]), None)
+    changes = [c for c in (every["reader_changes"] if every else []) if c["measure"] == "accuracy"]
+    figure, (left, right) = _axes(8.6, max(2.6, 1.2 + 0.28 * len(changes)), 2)
+    left.axvline(0, color=MUTED, linewidth=1)
+    for place, change in enumerate(changes):
+        if change["change"] is None:
+            left.text(0, place, " not estimable", color=MUTED, fontsize=8, va="center")
+            continue
+        colour = BAD if change["change"] < 0 else ARM_COLOURS[1]
+        if change["lower"] is not None:
+            left.plot([change["lower"], change["upper"]], [place, place], color=colour, linewidth=1.2)
+        left.plot([change["change"]], [place], "v" if change["change"] < 0 else "s", color=colour, markersize=6)
+    left.set_yticks(range(len(changes)), [change["reader"] for change in changes])
+    left.set_ylim(len(changes) - 0.4, -0.6)
+    left.set_xlabel("Change in the share of right decisions", color=INK)
+    for place, (name, _) in enumerate(_RATES):
+        rate = every["rates"][name] if every else None
+        if rate is None or rate["estimate"] is None:
+            right.text(0, place, " not estimable", color=MUTED, fontsize=8, va="center")
+            continue
+        if rate["lower"] is not None:
+            right.plot([rate["lower"], rate["upper"]], [place, place], color=MUTED, linewidth=1.2)
+        right.plot([rate["estimate"]], [place], "s", color=INK, markersize=5)
+    right.set_yticks(range(len(_RATES)), [words for _, words in _RATES])
+    right.set_ylim(len(_RATES) - 0.4, -0.6)
+    right.set_xlim(-0.02, 1.02)
+    right.set_xlabel("Share of such reads", color=INK)
+    for axis in (left, right):
+        axis.grid(axis="y", visible=False)
+    return _svg(figure, "Each reader’s change in accuracy, and rates of reliance on GazeX")
+
+
+def _capital(text: str) -> str:
+    """ "Sensitivity", but "wAFROC"."""
+    return text[:1].upper() + text[1:] if text[1:].islower() else text
+
+
 #: Figures by the name in their address.
-FIGURES: dict[str, Callable[[Numbers, Any], bytes]] = {"roc": roc, "forest": forest, "scores": scores, "times": times}
+FIGURES: dict[str, Callable[[Numbers, Any], bytes]] = {
+    "roc": roc, "forest": forest, "scores": scores, "times": times, "smooth": smooth, "subgroups": subgroups,
+    "reliance": reliance,
+}  # fmt: skip

@@ -18,7 +18,7 @@ def fixed(value: Any, places: int = 3) -> str:
 
 @register.filter
 def p_value(value: Any) -> str:
-    return "–" if value is None else reporting.p_value(value).removeprefix("p = ").removeprefix("p ")
+    return "–" if value in (None, "") else reporting.p_value(value).removeprefix("p = ").removeprefix("p ")
 
 
 @register.filter
@@ -30,3 +30,10 @@ def interval(value: Any, places: int = 3) -> str:
     if low is None or high is None:
         return "–"
     return f"{reporting.fixed(low, places)} to {reporting.fixed(high, places)}"
+
+
+@register.filter
+def capital(text: str) -> str:
+    """The first letter large, but "wAFROC" as it is."""
+    first = text.split(" ", 1)[0]
+    return text[:1].upper() + text[1:] if first.islower() else text

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 from analysis.models import AnalysisResult
 from analysis.queries.readings import endpoint_readings, readings, readings_sha256, to_csv
 from analysis.queries.results import results_visible_to
+from analysis.services.bundle import result_json
 from analysis.services.exporting import note_export
 from analysis.services.reporting import endpoint_named, readable
 
@@ -48,13 +49,7 @@ def result(request: HttpRequest, slug: str, result_id: str) -> HttpResponse:
     """The whole result as JSON: numbers, inputs, code."""
     found = _result(request, slug, result_id)
     note_export(result=found, actor=request.user, what="result")
-    body = {
-        "id": str(found.pk),
-        "created_at": found.created_at.isoformat(),
-        "code_version": found.code_version,
-        "inputs": found.inputs,
-        "numbers": found.numbers,
-    }
+    body = result_json(found)
     response = JsonResponse(body, json_dumps_params={"indent": 2, "ensure_ascii": False, "allow_nan": False})
     response["Content-Disposition"] = f'attachment; filename="{slug}-result.json"'
     return response

@@ -69,7 +69,13 @@ class PlanForm(forms.Form):
     )
     random = forms.ChoiceField(label="The conclusion should hold for", choices=_choices(plan_body.RANDOM))
     covariance = forms.ChoiceField(label="Covariances", choices=_choices(plan_body.COVARIANCES))
-    missing = forms.ChoiceField(label="If reads are missing", choices=_choices(plan_body.MISSING))
+    missing = forms.ChoiceField(
+        label="If reads are missing",
+        choices=[
+            ("available", "Use every read that was submitted"),
+            ("complete", "Use only cases that every reader read in every arm"),
+        ],
+    )
     threshold = forms.TypedChoiceField(
         label="A finding counts as called present from confidence",
         coerce=int,

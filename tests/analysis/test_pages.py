@@ -82,7 +82,7 @@ def test_the_result_page_states_the_result_with_the_figures_and_tables_behind_it
     text = client.get(reverse("analysis:study", args=[study.slug])).content.decode()
     assert "With GazeX the readers’ average AUC for any finding was" in text
     assert "The readers of this study are simulated." in text
-    for figure in FIGURES:
+    for figure in ("roc", "forest", "scores", "times"):
         assert reverse("analysis:figure", args=[study.slug, result.pk, figure]) in text
     for phrase in ("Obuchowski–Rockette, readers and cases random", "Hillis (2007)", result.inputs_sha256, "DeLong"):
         assert phrase in text
@@ -150,26 +150,53 @@ def test_the_json_is_the_whole_result(analysed: tuple[Study, Client, AnalysisRes
     study, client, result = analysed
     body = json.loads(client.get(reverse("analysis:result", args=[study.slug, result.pk])).content)
     assert body["numbers"] == result.numbers and body["inputs"] == result.inputs
-    assert body["numbers"]["schema"] == "gazeroom.analysis/1"
+    assert body["numbers"]["schema"] == "gazeroom.analysis/2"
+
+
+def plan_form(**changes: Any) -> dict[str, Any]:
+    return {
+        "finding": "Pneumothorax", "fom": "auc", "hypothesis": "noninferiority", "margin": "0.1", "secondary": ["auc", "time"],
+        "multiplicity": "hochberg", "subgroups": ["sex"], "random": "readers_cases", "covariance": "delong",
+        "missing": "available", "threshold": "3", "alpha": "0.05", "reference_arm": "unassisted", **changes,
+    }  # fmt: skip
 
 
 def test_the_plan_is_written_and_locked_on_the_page() -> None:
     study, coordinator = open_comparison(readers=1, cases=2)
     client = signed_in(coordinator)
     address = reverse("analysis:plan", args=[study.slug])
-    form: dict[str, Any] = {key: default_body(study)[key] for key in ("covariance", "random", "reference_arm")}
-    form |= {"primary": "Pneumothorax", "alpha": "0.05", "margin": "0.1", "threshold": "3"}
-    assert client.post(address, {**form, "alpha": "7"}).status_code == 400
+    assert client.post(address, plan_form(alpha="7")).status_code == 400
     assert not AnalysisPlan.objects.exists()
-    assert client.post(address, form).status_code == 302
+    assert client.post(address, plan_form()).status_code == 302
     plan = AnalysisPlan.objects.get()
-    assert (plan.body["primary"], plan.body["margin"], plan.is_locked) == ("Pneumothorax", 0.1, False)
-    assert plan.body["secondary"] == ["any", "Cardiomegaly"]
-    client.post(address, {**form, "margin": "", "lock": "1"})
+    first, *others = plan.body["endpoints"]
+    assert first == {
+        "finding": "Pneumothorax", "fom": "auc", "role": "primary", "hypothesis": "noninferiority", "margin": 0.1,
+    }  # fmt: skip
+    assert [(found["finding"], found["fom"]) for found in others] == [
+        ("any", "auc"), ("Cardiomegaly", "auc"), ("any", "time"),
+    ]  # fmt: skip
+    assert (plan.body["multiplicity"], plan.body["subgroups"], plan.is_locked) == ("hochberg", ["sex"], False)
+    client.post(address, plan_form(hypothesis="superiority", margin="", lock="1"))
     plan.refresh_from_db()
-    assert (plan.body["margin"], plan.is_locked) == (None, True)
-    text = client.post(address, form, follow=True).content.decode()
+    assert (plan.body["endpoints"][0]["margin"], plan.is_locked) == (None, True)
+    text = client.post(address, plan_form(), follow=True).content.decode()
     assert "is locked; what it says cannot be changed" in text and plan.sha256 in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"margin": ""}, "Write the margin, such as 0.05."),
+        ({"fom": "time"}, "Reading time is compared for superiority only."),
+    ],
+)
+def test_a_hypothesis_that_lacks_what_it_needs_is_refused_at_its_field(
+    changes: dict[str, Any], sentence: str
+) -> None:
+    study, coordinator = open_comparison(readers=1, cases=2)
+    response = signed_in(coordinator).post(reverse("analysis:plan", args=[study.slug]), plan_form(**changes))
+    assert response.status_code == 400 and sentence in response.content.decode()
 
 
 def test_the_run_button_shows_progress_and_then_the_result() -> None:
