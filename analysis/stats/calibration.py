@@ -184,7 +184,7 @@ def _checked(frame: pd.DataFrame, probability: str, scale: Mapping[float, float]
     for column in ("truth", probability):
         if column not in frame.columns:
             raise RatingsError(
-                f"The table lacks the column {column}; it needs reader, case, truth and {probability}, a row per reading."
+                f"The table lacks the column {column}; it needs reader, case, truth, {probability}, a row per read."
             )
     truth = numbers(frame, "truth")
     bad = np.flatnonzero((truth != 0) & (truth != 1))
