@@ -1,48 +1,16 @@
 """The figures of a result, drawn as SVG from its stored numbers alone; the same numbers give the same bytes.
 
-Drawn with matplotlib's SVG writer and no pyplot, so that requests do not share a current figure. Text stays text: a
-person can select it and a screen reader reads the title.
+Axes, colours and the writing of SVG are the library's (:mod:`analysis.stats.plots`).
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-
-from analysis.services.reporting import Numbers, arm_names, fixed, percent
-
-mpl.rcParams["svg.fonttype"] = "none"
-mpl.rcParams["svg.hashsalt"] = "gazeroom"
-
-INK, MUTED, LINE, BAD = "#1b2527", "#5b6a6d", "#dbe3e3", "#9a2318"
-#: One colour and one line style per arm, the reference arm first: told apart without colour as well.
-ARM_COLOURS = ("#8a5a00", "#0f6b66", "#6a4c93", "#9a2318")
-ARM_DASHES = ("--", "-", "-.", ":")
-
-
-def _axes(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    axes = figure.subplots(1, columns, squeeze=False)[0].tolist()
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.spines[["left", "bottom"]].set_color(MUTED)
-        axis.tick_params(colors=MUTED, labelcolor=INK, labelsize=9)
-        axis.grid(color=LINE, linewidth=0.7)
-        axis.set_axisbelow(True)
-    return figure, axes
-
-
-def _svg(figure: Figure, title: str) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="svg", metadata={"Title": title, "Date": None, "Creator": None})
-    return out.getvalue()
+from analysis.services.reporting import Numbers, arm_names, capital, fixed, percent
+from analysis.stats import plots
+from analysis.stats.plots import ARM_COLOURS, ARM_DASHES, BAD, INK, LINE, MUTED, axes, figure_svg
 
 
 def _arms_in_order(numbers: Numbers) -> list[tuple[str, str, str, str]]:
@@ -57,7 +25,7 @@ _NO_CURVES: Numbers = {"readers": {}, "points": {}, "average": None, "pooled": N
 
 def roc(numbers: Numbers, endpoint: Numbers) -> bytes:
     """ROC curves per arm: the readers' average thick, each reader thin, pooled operating points as dots."""
-    figure, (axis,) = _axes(5.4, 5.2)
+    figure, (axis,) = axes(5.4, 5.2)
     axis.plot([0, 1], [0, 1], color=LINE, linewidth=1)
     result = endpoint["result"]
     means = {mean["treatment"]: mean["estimate"] for mean in result["means"]} if result else {}
@@ -86,7 +54,7 @@ def roc(numbers: Numbers, endpoint: Numbers) -> bytes:
     axis.set_ylabel("Sensitivity", color=INK)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(loc="lower right", frameon=False, fontsize=9)
-    return _svg(
+    return figure_svg(
         figure, f"ROC curves per arm, {endpoint['label']}: readers’ average, each reader, pooled operating points"
     )
 
@@ -98,8 +66,8 @@ def forest(numbers: Numbers, endpoint: Numbers) -> bytes:
     names = arm_names(numbers)
     pairs = [c for c in result["comparisons"] if c["treatments"][1] == reference] if result else []
     readers = result["readers"] if result else []
-    figure, axes = _axes(max(5.4, 4.2 * len(pairs)), 1.5 + 0.3 * (len(readers) + 1), max(1, len(pairs)))
-    for axis, pair in zip(axes, pairs, strict=False):
+    figure, panels = axes(max(5.4, 4.2 * len(pairs)), 1.5 + 0.3 * (len(readers) + 1), max(1, len(pairs)))
+    for axis, pair in zip(panels, pairs, strict=False):
         axis.axvline(0, color=MUTED, linewidth=1)
         own = [d for d in result["reader_differences"] if d["treatments"] == pair["treatments"]]
         for row, change in enumerate(own):
@@ -128,17 +96,17 @@ def forest(numbers: Numbers, endpoint: Numbers) -> bytes:
         axis.set_ylim(bottom + 0.7, -1)
         axis.grid(axis="y", visible=False)
         first, second = pair["treatments"]
-        label = f"{_capital(endpoint['fom_words'])}, {names[first]} − {names[second]} ({percent(result['alpha'])})"
+        label = f"{capital(endpoint['fom_words'])}, {names[first]} − {names[second]} ({percent(result['alpha'])})"
         axis.set_xlabel(label, color=INK)
-    return _svg(figure, f"Difference of each reader and their average, {endpoint['words']}")
+    return figure_svg(figure, f"Difference of each reader and their average, {endpoint['words']}")
 
 
 def scores(numbers: Numbers, endpoint: Numbers) -> bytes:
     """How often each confidence was given, one panel per arm, with and without the finding."""
     arms = _arms_in_order(numbers)
-    figure, axes = _axes(max(5.4, 3.4 * len(arms)), 3.0, len(arms))
+    figure, panels = axes(max(5.4, 3.4 * len(arms)), 3.0, len(arms))
     highest = 0.0
-    for axis, (key, name, _, _) in zip(axes, arms, strict=True):
+    for axis, (key, name, _, _) in zip(panels, arms, strict=True):
         for offset, kind, label, colour, hatch in (
             (-0.2, "nondiseased", "finding absent", "#b9c6c6", ""),
             (0.2, "diseased", "finding present", ARM_COLOURS[1], "//"),
@@ -153,17 +121,17 @@ def scores(numbers: Numbers, endpoint: Numbers) -> bytes:
         axis.set_xlabel("Confidence", color=INK)
         axis.set_xticks(range(1, 6))
         axis.grid(axis="x", visible=False)
-    for axis in axes:
+    for axis in panels:
         axis.set_ylim(0, min(100, highest * 1.15) or 1)
-    axes[0].set_ylabel("Share of reads, %", color=INK)
-    axes[0].legend(frameon=False, fontsize=9)
-    return _svg(figure, f"Score distribution per arm, {endpoint['label']}")
+    panels[0].set_ylabel("Share of reads, %", color=INK)
+    panels[0].legend(frameon=False, fontsize=9)
+    return figure_svg(figure, f"Score distribution per arm, {endpoint['label']}")
 
 
 def times(numbers: Numbers, endpoint: Numbers) -> bytes:
     """Geometric mean reading time, one line per reader across the arms, all reads thick."""
     arms, time = _arms_in_order(numbers), numbers["time"]
-    figure, (axis,) = _axes(5.4, 3.4)
+    figure, (axis,) = axes(5.4, 3.4)
     places = range(len(arms))
     for own in time["readers"].values():
         points = [(x, own.get(key)) for x, (key, *_) in zip(places, arms, strict=True) if own.get(key) is not None]
@@ -187,12 +155,12 @@ def times(numbers: Numbers, endpoint: Numbers) -> bytes:
     axis.set_ylim(bottom=0)
     axis.grid(axis="x", visible=False)
     axis.set_ylabel("Geometric mean time, s", color=INK)
-    return _svg(figure, "Reading time per arm: each reader and all reads")
+    return figure_svg(figure, "Reading time per arm: each reader and all reads")
 
 
 def smooth(numbers: Numbers, endpoint: Numbers) -> bytes:
     """Proper binormal curves of each arm's pooled ratings, over the pooled empirical points."""
-    figure, (axis,) = _axes(5.4, 5.2)
+    figure, (axis,) = axes(5.4, 5.2)
     axis.plot([0, 1], [0, 1], color=LINE, linewidth=1)
     found = numbers["smooth"]
     for key, name, colour, dashes in _arms_in_order(numbers):
@@ -211,13 +179,13 @@ def smooth(numbers: Numbers, endpoint: Numbers) -> bytes:
         axis.legend(loc="lower right", frameon=False, fontsize=9)
     else:
         axis.text(0.5, 0.5, "not estimable", color=MUTED, ha="center")
-    return _svg(figure, f"Smooth ROC curves per arm, {endpoint['label']}")
+    return figure_svg(figure, f"Smooth ROC curves per arm, {endpoint['label']}")
 
 
 def subgroups(numbers: Numbers, endpoint: Numbers) -> bytes:
     """The difference within each subgroup with its interval, one row a level, over the difference of all cases."""
     rows = [(row, change) for row in numbers["subgroups"]["rows"] for change in (row["comparisons"] or [None])[:1]]
-    figure, (axis,) = _axes(5.4, 1.1 + 0.28 * max(1, len(rows)))
+    figure, (axis,) = axes(5.4, 1.1 + 0.28 * max(1, len(rows)))
     result = endpoint["result"]
     overall = next(
         (
@@ -243,7 +211,7 @@ def subgroups(numbers: Numbers, endpoint: Numbers) -> bytes:
     axis.set_ylim(len(labels) - 0.4, -0.6)
     axis.grid(axis="y", visible=False)
     axis.set_xlabel(f"Difference in {endpoint['words']} ({percent(numbers['plan']['alpha'])})", color=INK)
-    return _svg(figure, f"Difference within subgroups of cases, {endpoint['words']}")
+    return figure_svg(figure, f"Difference within subgroups of cases, {endpoint['words']}")
 
 
 #: Rates of the reliance figure, from top to bottom: name, words.
@@ -260,7 +228,7 @@ def reliance(numbers: Numbers, endpoint: Numbers) -> bytes:
     arms = (numbers["reliance"].get("arms") or {}).values()
     every = next((own["all"] for own in arms if not own["not_estimable"]), None)
     changes = [c for c in (every["reader_changes"] if every else []) if c["measure"] == "accuracy"]
-    figure, (left, right) = _axes(8.6, max(2.6, 1.2 + 0.28 * len(changes)), 2)
+    figure, (left, right) = axes(8.6, max(2.6, 1.2 + 0.28 * len(changes)), 2)
     left.axvline(0, color=MUTED, linewidth=1)
     for place, change in enumerate(changes):
         if change["change"] is None:
@@ -287,16 +255,21 @@ def reliance(numbers: Numbers, endpoint: Numbers) -> bytes:
     right.set_xlabel("Share of such reads", color=INK)
     for axis in (left, right):
         axis.grid(axis="y", visible=False)
-    return _svg(figure, "Each reader’s change in accuracy, and rates of reliance on GazeX")
+    return figure_svg(figure, "Each reader’s change in accuracy, and rates of reliance on GazeX")
 
 
-def _capital(text: str) -> str:
-    """ "Sensitivity", but "wAFROC"."""
-    return text[:1].upper() + text[1:] if text[1:].islower() else text
+def gaze(numbers: Numbers, endpoint: Numbers) -> bytes:
+    """Heat maps of gaze, one panel an arm and one for GazeX's inspection path; each has a scale of its own."""
+    maps = numbers["gaze"].get("heat_maps") or {"arms": {}, "model": None}
+    panels = {name: maps["arms"].get(key) for key, name, *_ in _arms_in_order(numbers)}
+    panels["GazeX’s inspection"] = maps["model"]
+    figure = plots.heatmap(panels, unit="looking, each map on a scale of its own")
+    return figure_svg(figure, "Heat maps of gaze per arm, and of GazeX’s inspection path")
 
 
 #: Figures by the name in their address.
 FIGURES: dict[str, Callable[[Numbers, Any], bytes]] = {
     "roc": roc, "forest": forest, "scores": scores, "times": times, "smooth": smooth, "subgroups": subgroups,
     "reliance": reliance,
+    "gaze": gaze,
 }  # fmt: skip

@@ -71,16 +71,16 @@ def facts_of_study(study: Study) -> Facts:
     arm_words = "; ".join(f"{arm.name}: {_ASSISTANCE[arm.assistance]}" for arm in arms)
     plan = getattr(study, "analysis_plan", None)
     readers = study.enrolments.count()
+    consented = study.enrolments.filter(consented_at__isnull=False).count()
     washout = int(body["washout_days"])
     design = [
-        ("Readers", f"{readers}, of whom {study.enrolments.filter(consented_at__isnull=False).count()} consented to gaze "
-         "recording"),
-        ("Cases", f"{len(cases)} of {len({case.patient_id for case in cases})} patients, {diseased} with at least one "
-         f"finding and {standards.count() - diseased} without"),
+        ("Readers", f"{readers}, of whom {consented} consented to gaze recording"),
+        ("Cases", (f"{len(cases)} of {len({case.patient_id for case in cases})} patients, {diseased} with at least one "
+         f"finding and {standards.count() - diseased} without")),
         ("Findings", ", ".join(body["findings"])),
         ("Arms", arm_words),
-        ("Order", f"{body['periods']} periods, {washout} days of washout between them; arms crossed over between "
-         "halves of readers and of cases; the order of cases permuted for each reader and period"),
+        ("Order", (f"{body['periods']} periods, {washout} days of washout between them; arms crossed over between "
+         "halves of readers and of cases; the order of cases permuted for each reader and period")),
         ("Answers", "confidence 1 to 5 for every finding, marks on the image, a report"),
         ("Gaze", {"required": "recorded, required", "optional": "recorded where a station was there",
                   "none": "not recorded"}[body["gaze"]]),
@@ -94,7 +94,7 @@ def facts_of_study(study: Study) -> Facts:
         closed=_when(study, AuditEntry.Act.STUDY_CLOSED),
         unblinded=_when(study, AuditEntry.Act.STUDY_UNBLINDED),
         readers=readers,
-        consented=study.enrolments.filter(consented_at__isnull=False).count(),
+        consented=consented,
         cases=len(cases),
         patients=len({case.patient_id for case in cases}),
         diseased=diseased,
@@ -104,7 +104,7 @@ def facts_of_study(study: Study) -> Facts:
         sources=_counted(case.get_source_display() for case in cases),
         views=_counted(image.view for image in images if image.view),
         sexes=_counted(str(image.attributes["PatientSex"]) for image in images if image.attributes.get("PatientSex")),
-        ages=_counted(age_band(image.attributes["PatientAge"]) for image in images if image.attributes.get("PatientAge")),
+        ages=_counted(age_band(image.attributes.get("PatientAge")) for image in images),
         modalities=_counted(str(image.attributes["Modality"]) for image in images if image.attributes.get("Modality")),
         reference_methods=_counted(standards.values_list("method", flat=True)),
         boxed=f"{sum(1 for one in found if one.box is not None)} of {len(found)} reference findings have a box"
@@ -122,7 +122,8 @@ def facts_of_study(study: Study) -> Facts:
 
 def _counted(values: Iterable[str]) -> str:
     """ "PA 12, AP 3": the commonest first; empty where there is nothing."""
-    return ", ".join(f"{name} {count}" for name, count in sorted(Counter(values).items(), key=lambda x: (-x[1], x[0])))
+    counts = Counter(value for value in values if value)
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda x: (-x[1], x[0])))
 
 
 def _when(study: Study, act: str) -> str:

@@ -1,7 +1,7 @@
 """A study as the tidy tables that it is analysed from and exported as: :mod:`analysis.stats.reader_study.tables`.
 
-Nothing here is computed that :mod:`analysis.stats` computes; these rows are the inputs, and their bytes are what a result
-names by hash. Pseudonyms only: readers by their codes, cases by their labels.
+Nothing here is computed that :mod:`analysis.stats` computes; these rows are the inputs, and their bytes are what a
+result names by hash. Pseudonyms only: readers by their codes, cases by their labels.
 """
 
 from __future__ import annotations

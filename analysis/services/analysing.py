@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from analysis.models import AnalysisPlan, AnalysisResult, AnalysisRun
-from analysis.queries.readings import ReadingsError, current_protocol
+from analysis.queries.readings import ReadingsError, arms_of, current_protocol
 from analysis.queries.tables import facts_of, files_of, sha256_of
 from study.models import AuditEntry, Study
 from study.services.audit import record
@@ -46,8 +46,10 @@ def code_version() -> str:
         app / "services" / "computing.py",
         app / "queries" / "readings.py",
         app / "queries" / "tables.py",
-        *sorted(app.glob("queries/gaze.py")),
-        *sorted(app.glob("queries/text.py")),
+        app / "queries" / "gaze.py",
+        app / "queries" / "text.py",
+        app / "services" / "gaze_outcomes.py",
+        app / "services" / "text_outcomes.py",
     ]
     for path in sources:
         digest.update(path.relative_to(app).as_posix().encode() + b"\0" + path.read_bytes())
@@ -67,7 +69,7 @@ def analyse_study(*, study: Study, actor: Any, progress: Progress | None = None)
         Refused: the study is no comparison, is not unblinded, has no locked plan, or its readings cannot be used.
     """
     # Costs two seconds of imports, which a page or a command that computes nothing need not pay.
-    from .computing import numbers_of
+    from .computing import guarded, numbers_of
 
     plan = _plan_of(study)
     body = complete(plan.body)
@@ -83,6 +85,9 @@ def analyse_study(*, study: Study, actor: Any, progress: Progress | None = None)
         raise Refused(f"{study.name} has no submitted reads; there is nothing to analyse.")
 
     numbers = numbers_of(files, facts, progress=lambda step, done, _: tell(step, done + 1, total))
+    for place, (name, words, function) in enumerate(_beside_the_tables()):
+        tell(words, total - len(BESIDE) - 1 + place, total)
+        numbers[name] = guarded(partial(function, study=study, body=body, arms=arms_of(study)))
     hashes = sha256_of(files)
     inputs: dict[str, Any] = {
         "readings": files["readings"].count(b"\n") - 1,
@@ -120,7 +125,21 @@ def steps(body: dict[str, Any]) -> int:
     """How many steps of progress a plan takes: what is computed, the collecting before it and the storing."""
     from analysis.stats.reader_study.compute import steps as computed
 
-    return computed(body) + 1
+    return computed(body) + len(BESIDE) + 1
+
+
+#: Parts of a result that are computed from recordings and reports, which no table holds.
+BESIDE = ("gaze", "text")
+
+
+def _beside_the_tables() -> list[tuple[str, str, Callable[..., dict[str, Any]]]]:
+    from .gaze_outcomes import compute_gaze
+    from .text_outcomes import compute_text
+
+    return [
+        ("gaze", "Comparing how readers looked", compute_gaze),
+        ("text", "Comparing what readers wrote", compute_text),
+    ]
 
 
 @transaction.atomic

@@ -1,7 +1,7 @@
 """Reporting checklists, filled from what is stored of a study. What is not stored is named as missing, never made up.
 
-The items are data (``analysis/checklists/*.toml``): an item names the function here that answers it, or what the site does
-not record. A function returns an empty string where this study has nothing to answer with.
+The items are data (``analysis/checklists/*.toml``): an item names the function here that answers it, or what the site
+does not record. A function returns an empty string where this study has nothing to answer with.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ Fill = Callable[[Numbers, Facts], str]
 
 def _study_of_ai(numbers: Numbers, facts: Facts) -> str:
     return (
-        f"“{numbers['study']['name']}”: a reader study with and without GazeX, a vision-language model, on chest X-rays. "
-        "See Summary."
+        f"“{numbers['study']['name']}”: a reader study with and without GazeX, a vision-language model, on chest "
+        "X-rays. See Summary."
     )
 
 
@@ -120,8 +120,8 @@ def _hypothesis(numbers: Numbers, facts: Facts) -> str:
 
 def _prospective_reading(numbers: Numbers, facts: Facts) -> str:
     return (
-        f"The images and their truth were there before; the reading was planned before it began (opened {facts.opened}, "
-        f"closed {facts.closed})."
+        f"The images and their truth were there before; the reading was planned before it began (opened "
+        f"{facts.opened}, closed {facts.closed})."
         if facts.opened and facts.closed
         else ""
     )
@@ -150,8 +150,8 @@ def _shown_image(numbers: Numbers, facts: Facts) -> str:
 
 def _deidentification(numbers: Numbers, facts: Facts) -> str:
     return (
-        "By a keep-list at import (DICOM PS3.15 Basic Profile; age up to 90 years and sex retained); patients, cases and "
-        "readers have pseudonyms. Pixels are not cleaned."
+        "By a keep-list at import (DICOM PS3.15 Basic Profile; age up to 90 years and sex retained); patients, cases "
+        "and readers have pseudonyms. Pixels are not cleaned."
     )
 
 
@@ -204,8 +204,8 @@ def _model(numbers: Numbers, facts: Facts) -> str:
         return ""
     prompt = f", prompt {facts.prompt_versions}" if facts.prompt_versions else ""
     return (
-        f"GazeX, weights SHA-256 {facts.model_sha256}{prompt}. It takes the image; it gives a report, a probability for "
-        "each finding, boxes and an inspection path."
+        f"GazeX, weights SHA-256 {facts.model_sha256}{prompt}. It takes the image; it gives a report, a probability "
+        "for each finding, boxes and an inspection path."
     )
 
 
@@ -263,8 +263,8 @@ def _failures(numbers: Numbers, facts: Facts) -> str:
 
 def _protocol(numbers: Numbers, facts: Facts) -> str:
     return (
-        f"Protocol, assignments and plan are locked and named by hash ({facts.protocol_versions} version of the protocol); "
-        "the bundle holds them."
+        f"Protocol, assignments and plan are locked and named by hash ({facts.protocol_versions} version of the "
+        "protocol); the bundle holds them."
     )
 
 
@@ -286,8 +286,8 @@ def _cutoff(numbers: Numbers, facts: Facts) -> str:
 
 def _blinding(numbers: Numbers, facts: Facts) -> str:
     return (
-        "Readers were never sent the truth, other readers’ answers, their own earlier reads, or, in an unassisted read, "
-        "GazeX’s answer; the server holds them back."
+        "Readers were never sent the truth, other readers’ answers, their own earlier reads, or, in an unassisted "
+        "read, GazeX’s answer; the server holds them back."
     )
 
 
@@ -384,8 +384,8 @@ def _washout(numbers: Numbers, facts: Facts) -> str:
 
 def _randomisation(numbers: Numbers, facts: Facts) -> str:
     return (
-        "Arms crossed over between halves of readers and of cases; the order of cases permuted for each reader and period "
-        f"(seed {facts.seed}); the plan is stored and hashed."
+        "Arms crossed over between halves of readers and of cases; the order of cases permuted for each reader and "
+        f"period (seed {facts.seed}); the plan is stored and hashed."
     )
 
 

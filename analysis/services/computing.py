@@ -1,6 +1,7 @@
 """From the bytes of a study's tables to the numbers of a result. Reads and writes no database.
 
-What is computed, :mod:`analysis.stats.reader_study` computes; a bundle's `recompute.py` calls the same on the same bytes.
+What is computed, :mod:`analysis.stats.reader_study` computes; a bundle's `recompute.py` calls the same on the same
+bytes.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from analysis.stats.reader_study import SCHEMA, compute, parse
+from analysis.stats.reader_study import SCHEMA, compute, guarded, parse
 
-__all__ = ["SCHEMA", "numbers_of"]
+__all__ = ["SCHEMA", "guarded", "numbers_of"]
 
 
 def numbers_of(

@@ -1,9 +1,15 @@
 """A result as a document: an ordered list of blocks that the HTML page and the PDF both print, word for word.
 
-A block is a plain dictionary: ``{"kind": "heading", "text", "id", "level"}``, ``{"kind": "lead" | "text" | "note" | "bad",
-"text"}``, ``{"kind": "list", "lines"}``, ``{"kind": "pairs", "rows": [[term, words]]}``, ``{"kind": "table", "caption",
-"columns": [{"text", "number"}], "rows": [[text]]}``, ``{"kind": "figure", "name", "endpoint", "alt", "caption"}``. All
-text is text: neither renderer reads markup in it. Nothing is computed here.
+A block is a plain dictionary with a ``kind``:
+
+    heading                 text, id, level
+    lead, text, note, bad   text
+    list                    lines
+    pairs                   rows of (term, words)
+    table                   caption, columns of {text, number}, rows of texts
+    figure                  name, endpoint, alt, caption, wide
+
+All text is text: neither renderer reads markup in it. Nothing is computed here.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from . import checklists, plan_body
 from .reporting import (
     Numbers,
     arm_names,
+    capital,
     deviations,
     endpoint_sentences,
     fixed,
@@ -50,12 +57,12 @@ def document(result: AnalysisResult) -> dict[str, Any]:
     blocks += _checklists(numbers, facts)
     return {
         "title": f"Analysis of {numbers['study']['name']}",
-        "subtitle": f"Made {result.created_at:%Y-%m-%d %H:%M} UTC · result {str(result.pk)[:8]} · {result.code_version}",
+        "subtitle": f"Made {result.created_at:%Y-%m-%d %H:%M} UTC, result {str(result.pk)[:8]}, {result.code_version}",
         "blocks": blocks,
     }
 
 
-# Blocks ----------------------------------------------------------------------------------------------------------------
+# Blocks ---------------------------------------------------------------------------------------------------------------
 
 
 def heading(text: str, level: int = 2) -> Block:
@@ -94,6 +101,11 @@ def interval(low: Any, high: Any, places: int = 3) -> str:
     return "–" if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}"
 
 
+def interval_of(comparison: Numbers, places: int = 3) -> str:
+    low, high = comparison.get("ci") or (None, None)
+    return interval(low, high, places)
+
+
 def p_only(value: Any) -> str:
     return "–" if value is None else p_value(value).removeprefix("p = ").removeprefix("p ")
 
@@ -104,7 +116,7 @@ def not_there(part: Numbers) -> list[Block]:
     return [said(f"{reason[:1].upper()}{reason[1:]}.", "note")] if reason else []
 
 
-# Parts -----------------------------------------------------------------------------------------------------------------
+# Parts ----------------------------------------------------------------------------------------------------------------
 
 
 def _summary(numbers: Numbers, facts: Facts) -> list[Block]:
@@ -126,7 +138,7 @@ def _summary(numbers: Numbers, facts: Facts) -> list[Block]:
                 if len(went_otherwise) > 1
                 else went_otherwise[0],
                 "bad",
-            )  # fmt: skip
+            )
         )
     return blocks
 
@@ -152,7 +164,7 @@ def _conduct(numbers: Numbers, facts: Facts) -> list[Block]:
                     ]
                     for row in conduct["flow"]
                 ],
-            )  # fmt: skip
+            )
         )
     blocks.append(heading("Exclusions", 3))
     if conduct["exclusions"]:
@@ -182,10 +194,10 @@ def _primary(numbers: Numbers, facts: Facts) -> list[Block]:
         blocks.append(
             figure(
                 "roc",
-                "ROC curves of every arm: the readers’ average, each reader, operating points; the tables give the areas.",
-                "Thick: the readers’ average at each false-positive fraction. Thin: each reader. Diamonds: each reader’s "
-                f"operating point, called present from confidence {numbers['plan']['threshold']}. Dots: all answers "
-                "pooled. Dotted: GazeX alone, where its probabilities are stored.",
+                "ROC curves of every arm: the readers’ average, each reader, operating points.",
+                "Thick: the readers’ average at each false-positive fraction. Thin: each reader. Diamonds: each "
+                f"reader’s operating point, called present from confidence {numbers['plan']['threshold']}. Dots: "
+                "all answers pooled. Dotted: GazeX alone, where its probabilities are stored.",
                 key,
             )
         )
@@ -258,13 +270,13 @@ def comparison_tables(numbers: Numbers, endpoint: Numbers) -> list[Block]:
     differences = [
         [
             " − ".join(names[key] for key in found["treatments"]), fixed(found["difference"]), fixed(found["se"], 4),
-            interval(*(found["ci"] or (None, None))), fixed(found["statistic"], 2), fixed(found["df"], 1),
+            interval_of(found), fixed(found["statistic"], 2), fixed(found["df"], 1),
             p_only(found["p"]), found["not_estimable"],
         ]
         for found in result["comparisons"]
     ]  # fmt: skip
     blocks = [
-        _with_remarks(f"Average {fom} of each arm", ["Arm", fom.capitalize() if fom.islower() else fom, "SE", ci, "df"],
+        _with_remarks(f"Average {fom} of each arm", ["Arm", capital(fom), "SE", ci, "df"],
                       means),
         _with_remarks("Difference of the averages", ["Comparison", "Difference", "SE", ci, "t or z", "df", "p"],
                       differences),
@@ -318,7 +330,7 @@ def _endpoints(numbers: Numbers, facts: Facts) -> list[Block]:
         rows.append(
             [
                 name, *(fixed(value, places) for value in row["means"]), change,
-                interval(*(found.get("ci") or (None, None))), p_only(found.get("p")),
+                interval_of(found), p_only(found.get("p")),
                 p_only(adjusted.get("p_adjusted")), row["why"] or found.get("not_estimable", "") or "",
             ]
         )  # fmt: skip
@@ -351,7 +363,7 @@ def _subgroups(numbers: Numbers, facts: Facts) -> list[Block]:
             rows.append(
                 [
                     plan_body.SUBGROUPS[row["group"]], row["level"], str(row["cases"]), fixed(change.get("difference")),
-                    interval(*(change.get("ci") or (None, None))), row["error"] or change.get("not_estimable", ""),
+                    interval_of(change), row["error"] or change.get("not_estimable", ""),
                 ]
             )  # fmt: skip
     words = primary(numbers)["words"]
@@ -405,7 +417,7 @@ def _time(numbers: Numbers, facts: Facts) -> list[Block]:
                     ]
                     for row in model["fixed"]
                 ],
-            )  # fmt: skip
+            )
         )
         blocks += listed([*model["conventions"], *model["warnings"]])
     return blocks
@@ -413,8 +425,8 @@ def _time(numbers: Numbers, facts: Facts) -> list[Block]:
 
 #: Rates of reliance in a report, in its order.
 _RATES = (
-    "over_reliance", "under_reliance", "rair", "rsr", "commission", "commission_unaided", "commission_excess", "omission",
-    "omission_unaided", "omission_excess",
+    "over_reliance", "under_reliance", "rair", "rsr", "commission", "commission_unaided", "commission_excess",
+    "omission", "omission_unaided", "omission_excess",
 )  # fmt: skip
 
 
@@ -427,8 +439,8 @@ def _reliance(numbers: Numbers, facts: Facts) -> list[Block]:
     label = "any finding" if found["finding"] == plan_body.ANY else found["finding"]
     blocks.append(
         said(
-            f"Decisions about {label}: called present from confidence {numbers['plan']['threshold']}; GazeX says present "
-            f"from a probability of {found['called_from']:g}."
+            f"Decisions about {label}: called present from confidence {numbers['plan']['threshold']}; GazeX says "
+            f"present from a probability of {found['called_from']:g}."
         )
     )
     for key, own in found["arms"].items():
@@ -446,7 +458,7 @@ def _reliance(numbers: Numbers, facts: Facts) -> list[Block]:
                 "Left: each reader’s own change in the share of right decisions, harm in red. Right: how often wrong "
                 "advice was taken and right advice rejected.",
                 wide=True,
-            )  # fmt: skip
+            )
         )
         blocks.append(
             table(
@@ -462,7 +474,7 @@ def _reliance(numbers: Numbers, facts: Facts) -> list[Block]:
                     ]
                     for word, row in every["switches"].items()
                 ],
-            )  # fmt: skip
+            )
         )
         blocks.append(
             _with_remarks(
@@ -470,8 +482,10 @@ def _reliance(numbers: Numbers, facts: Facts) -> list[Block]:
                 ["Rate", "Reads", "Estimate", ci],
                 [
                     [
-                        f"{name.replace('_', ' ').upper() if name in ('rair', 'rsr') else name.replace('_', ' ').capitalize()}"
-                        f": {rate['words']}",
+                        (
+                            f"{name.upper() if name in ('rair', 'rsr') else capital(name.replace('_', ' '))}"
+                            f": {rate['words']}"
+                        ),
                         f"{rate['numerator']} / {rate['denominator']}",
                         fixed(rate["estimate"], 2),
                         interval(rate["lower"], rate["upper"], 2),
@@ -479,7 +493,7 @@ def _reliance(numbers: Numbers, facts: Facts) -> list[Block]:
                     ]
                     for name, rate in ((name, every["rates"][name]) for name in _RATES)
                 ],
-            )  # fmt: skip
+            )
         )
         blocks.append(
             _with_remarks(
@@ -499,22 +513,27 @@ def _reliance_sentence(every: Numbers) -> str:
     worse = [change["reader"] for change in known if change["change"] < 0]
     switches = every["switches"]["all"]
     sentence = (
-        f"With GazeX {switches['wrong_to_right']} decisions became right and {switches['right_to_wrong']} became wrong, of "
-        f"{every['pairs']} pairs."
+        f"With GazeX {switches['wrong_to_right']} decisions became right and {switches['right_to_wrong']} became "
+        f"wrong, of {every['pairs']} pairs."
     )
     if worse:
-        return f"{sentence} {len(worse)} of {len(known)} readers decided worse with GazeX: {', '.join(worse)}."
-    return f"{sentence} None of {len(known)} readers decided worse with GazeX."
+        sentence += f" {len(worse)} of {len(known)} readers decided worse with GazeX: {', '.join(worse)}."
+    else:
+        sentence += f" None of {len(known)} readers had fewer right decisions with GazeX."
+    harmed = [f"{c['reader']} in {c['measure']}" for c in every["reader_changes"] if c["verdict"] == "worse"]
+    if harmed:
+        sentence += f" Worse beyond chance over that reader’s cases: {', '.join(harmed)}."
+    return sentence
 
 
 def _stratum(name: str, found: Any) -> list[str]:
     if isinstance(found, str):
         return [name, "–", "–", "–", "–", found]
     means = {mean["treatment"]: mean["estimate"] for mean in found["means"]}
-    change = next(iter(found["comparisons"]), {})
+    change: Numbers = next(iter(found["comparisons"]), {})
     return [
         name, fixed(means.get("unaided"), 2), fixed(means.get("aided"), 2), fixed(change.get("difference"), 2),
-        interval(*(change.get("ci") or (None, None)), 2), change.get("not_estimable", ""),
+        interval_of(change, 2), change.get("not_estimable", ""),
     ]  # fmt: skip
 
 
@@ -548,14 +567,14 @@ def _standalone(numbers: Numbers, facts: Facts) -> list[Block]:
             [
                 names[key], fixed(own.get("readers_mean", {}).get("estimate")),
                 fixed(own.get("ai_estimate", {}).get("estimate")), fixed(own.get("difference")),
-                interval(*(own.get("ci") or (None, None))), p_only(own.get("p")), own.get("not_estimable", ""),
+                interval_of(own), p_only(own.get("p")), own.get("not_estimable", ""),
             ]
         )  # fmt: skip
     return [
         *blocks,
         said(
-            "GazeX’s stored probabilities taken as ratings of the same cases, against the readers of each arm. GazeX is "
-            "fixed; the difference is readers − GazeX."
+            "GazeX’s stored probabilities taken as ratings of the same cases, against the readers of each arm. "
+            "GazeX is fixed; the difference is readers − GazeX."
         ),
         _with_remarks(
             f"AUC for {'any finding' if found['finding'] == plan_body.ANY else found['finding']}",
@@ -592,11 +611,79 @@ def _agreement(numbers: Numbers, facts: Facts) -> list[Block]:
 
 
 def _gaze(numbers: Numbers, facts: Facts) -> list[Block]:
-    return [heading("Gaze"), *not_there(numbers.get("gaze", {}))]
+    found, names = numbers["gaze"], arm_names(numbers)
+    blocks = [heading("Gaze")]
+    if found.get("reads"):
+        blocks.append(
+            table(
+                "Reads with gaze",
+                ["Arm", "Submitted", "With gaze", "Measured"],
+                [
+                    [names[key], str(row["submitted"]), str(row["with_gaze"]), str(row["measured"])]
+                    for key, row in found["reads"].items()
+                ],
+            )
+        )
+    if found.get("not_estimable"):
+        return blocks + not_there(found)
+    maps = found.get("heat_maps")
+    if maps and any(maps["arms"].values()):
+        blocks.append(
+            figure(
+                "gaze",
+                "Heat maps of gaze, one per arm, and of GazeX’s inspection path.",
+                maps["convention"],
+                wide=True,
+            )
+        )
+    blocks += _outcomes("What the eyes did", found["outcomes"], numbers)
+    blocks += listed([*found["warnings"], *found["conventions"]])
+    return blocks
 
 
 def _text(numbers: Numbers, facts: Facts) -> list[Block]:
-    return [heading("Reports"), *not_there(numbers.get("text", {}))]
+    found = numbers["text"]
+    blocks = [heading("Reports")]
+    if found.get("not_estimable"):
+        return blocks + not_there(found)
+    blocks += _outcomes("What the reports say, and where marks lie", found["outcomes"], numbers)
+    blocks += listed(found["conventions"])
+    return blocks
+
+
+def _outcomes(caption: str, outcomes: Sequence[Numbers], numbers: Numbers) -> list[Block]:
+    """The outcomes that could be compared, one row each; under them the others, by their reason."""
+    reference = numbers["plan"]["reference_arm"]
+    arms = numbers["arms"]
+    rows: list[list[str]] = []
+    absent: dict[str, list[str]] = {}
+    for one in outcomes:
+        result = one["result"]
+        name = one["label"] + (f", {one['unit']}" if one["unit"] else "")
+        if result is None:
+            absent.setdefault(one["not_estimable"], []).append(name)
+            continue
+        means = {mean["treatment"]: mean["estimate"] for mean in result["means"]}
+        changes = [c for c in result["comparisons"] if c["treatments"][1] == reference]
+        change: Numbers = changes[0] if changes else {}
+        reads = " / ".join(str(one["reads"].get(arm["key"], 0)) for arm in arms)
+        low, high = change.get("ci") or (None, None)
+        rows.append(
+            [
+                capital(name),
+                reads,
+                *(fixed(means.get(arm["key"]), 2) for arm in arms),
+                fixed(change.get("difference"), 2),
+                interval(low, high, 2),
+                change.get("not_estimable", ""),
+            ]
+        )
+    ci = percent(numbers["plan"]["alpha"])
+    blocks = []
+    if rows:
+        columns = ["Outcome", "Reads", *(arm["name"] for arm in arms), "Difference", ci]
+        blocks.append(_with_remarks(caption, columns, rows))
+    return blocks + listed(f"{capital(why)}: {', '.join(names)}." for why, names in absent.items())
 
 
 def _plan(numbers: Numbers, facts: Facts) -> list[Block]:
@@ -635,8 +722,8 @@ def _provenance(result: AnalysisResult, numbers: Numbers) -> list[Block]:
     return [
         heading("Where these numbers come from"),
         said(
-            "The bundle of this result holds these files and a program that recomputes every number from them. The same "
-            "files and code give the same numbers."
+            "The bundle of this result holds these files and a program that recomputes the numbers from them. The "
+            "same files and code give the same numbers."
         ),
         pairs(rows),
     ]

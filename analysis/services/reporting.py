@@ -99,6 +99,12 @@ def percent(alpha: float) -> str:
     return f"{100 * (1 - alpha):g} % CI"
 
 
+def capital(text: str) -> str:
+    """The first letter large, but "wAFROC" and "mIoU of …" as they are."""
+    first = text.split(" ", 1)[0]
+    return text[:1].upper() + text[1:] if first.islower() else text
+
+
 def arm_names(numbers: Numbers) -> dict[str, str]:
     return {arm["key"]: arm["name"] for arm in numbers["arms"]}
 
@@ -308,7 +314,7 @@ def plan_words(body: Numbers, arms: dict[str, str]) -> list[tuple[str, str]]:
         ("Secondary endpoints", listed + (f" ({adjustment})" if secondary else "")),
         ("Method", f"{plan_body.COVARIANCES[body['covariance']]} covariances"),
         ("Holds for", plan_body.RANDOM[body["random"]]),
-        ("Reference arm", arms.get(body["reference_arm"], body["reference_arm"])),
+        ("Reference arm", str(arms.get(body["reference_arm"], body["reference_arm"]))),
         ("Alpha", f"{body['alpha']:g}, two-sided"),
         ("Called present from", f"confidence {body['threshold']}"),
         ("Subgroups", ", ".join(plan_body.SUBGROUPS[name] for name in body["subgroups"]) or "none"),

@@ -34,6 +34,4 @@ def interval(value: Any, places: int = 3) -> str:
 
 @register.filter
 def capital(text: str) -> str:
-    """The first letter large, but "wAFROC" as it is."""
-    first = text.split(" ", 1)[0]
-    return text[:1].upper() + text[1:] if first.islower() else text
+    return reporting.capital(text)

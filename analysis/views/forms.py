@@ -139,7 +139,7 @@ class PlanForm(forms.Form):
                 endpoints += [plan_body.endpoint(name) for name in self._findings]
             else:
                 endpoints.append(plan_body.endpoint(finding, fom))
-        kept = {}
+        kept: dict[str, dict[str, Any]] = {}
         for found in endpoints:
             kept.setdefault(plan_body.key_of(found), found)
         rest = {name: chosen[name] for name in plan_body.KEYS if name != "endpoints"}

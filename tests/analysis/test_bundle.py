@@ -1,4 +1,4 @@
-"""The bundle stands on its own: its program recomputes every number in a process without Django, and notices changes."""
+"""The bundle stands on its own: its program recomputes the numbers in a process without Django and notices changes."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def test_the_bundles_program_recomputes_every_number_and_notices_a_changed_one(
     assert "numbers.endpoints[0]" in said and "stored" in said and "computed" in said
 
 
-def test_a_number_changed_in_the_stored_result_is_found(
-    analysed: tuple[Study, AnalysisResult], tmp_path: Path
-) -> None:
+def test_a_number_changed_in_the_stored_result_is_found(analysed: tuple[Study, AnalysisResult], tmp_path: Path) -> None:
     root = unpacked(analysed[1], tmp_path)
     stored = json.loads((root / "result.json").read_text())
     stored["numbers"]["endpoints"][0]["result"]["comparisons"][0]["difference"] += 1e-6

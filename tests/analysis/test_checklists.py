@@ -13,9 +13,7 @@ from tests.analysis.comparison import unblinded_comparison
 
 
 def items() -> list[tuple[str, dict[str, str]]]:
-    return [
-        (path.stem, item) for path in FOLDER.glob("*.toml") for item in tomllib.loads(path.read_text())["item"]
-    ]
+    return [(path.stem, item) for path in FOLDER.glob("*.toml") for item in tomllib.loads(path.read_text())["item"]]
 
 
 def test_there_are_four_checklists_with_their_sources() -> None:

@@ -13,7 +13,6 @@ from django.urls import reverse
 from analysis.figures import FIGURES
 from analysis.models import AnalysisPlan, AnalysisResult
 from analysis.services.analysing import analyse_study, perform, request_run
-from analysis.services.planning import default_body
 from study import registries
 from study.models import AuditEntry, Membership, Study, User
 from tests.analysis.comparison import open_comparison, read_everything, unblinded_comparison
@@ -155,10 +154,21 @@ def test_the_json_is_the_whole_result(analysed: tuple[Study, Client, AnalysisRes
 
 def plan_form(**changes: Any) -> dict[str, Any]:
     return {
-        "finding": "Pneumothorax", "fom": "auc", "hypothesis": "noninferiority", "margin": "0.1", "secondary": ["auc", "time"],
-        "multiplicity": "hochberg", "subgroups": ["sex"], "random": "readers_cases", "covariance": "delong",
-        "missing": "available", "threshold": "3", "alpha": "0.05", "reference_arm": "unassisted", **changes,
-    }  # fmt: skip
+        "finding": "Pneumothorax",
+        "fom": "auc",
+        "hypothesis": "noninferiority",
+        "margin": "0.1",
+        "secondary": ["auc", "time"],
+        "multiplicity": "hochberg",
+        "subgroups": ["sex"],
+        "random": "readers_cases",
+        "covariance": "delong",
+        "missing": "available",
+        "threshold": "3",
+        "alpha": "0.05",
+        "reference_arm": "unassisted",
+        **changes,
+    }
 
 
 def test_the_plan_is_written_and_locked_on_the_page() -> None:
@@ -191,9 +201,7 @@ def test_the_plan_is_written_and_locked_on_the_page() -> None:
         ({"fom": "time"}, "Reading time is compared for superiority only."),
     ],
 )
-def test_a_hypothesis_that_lacks_what_it_needs_is_refused_at_its_field(
-    changes: dict[str, Any], sentence: str
-) -> None:
+def test_a_hypothesis_that_lacks_what_it_needs_is_refused_at_its_field(changes: dict[str, Any], sentence: str) -> None:
     study, coordinator = open_comparison(readers=1, cases=2)
     response = signed_in(coordinator).post(reverse("analysis:plan", args=[study.slug]), plan_form(**changes))
     assert response.status_code == 400 and sentence in response.content.decode()

@@ -119,8 +119,8 @@ def test_a_plan_cannot_be_locked_after_unblinding_or_before_it_is_written() -> N
         ),
         (
             {"endpoints": [endpoint("any", "luck", "primary")]},
-            "The plan's endpoint's figure of merit is 'luck'; it must be one of auc, sensitivity, specificity, "
-            "partial_auc, wafroc, time.",
+            ("The plan's endpoint's figure of merit is 'luck'; it must be one of auc, sensitivity, specificity, "
+            "partial_auc, wafroc, time."),
         ),
         (
             {"covariance": "magic"},
@@ -142,10 +142,10 @@ def test_a_plan_cannot_be_locked_after_unblinding_or_before_it_is_written() -> N
         ),
         ({"endpoints": [endpoint("any")]}, "The plan has 0 primary endpoints; it needs exactly one."),
         ({"endpoints": []}, "The plan has no endpoints; it needs a primary one."),
-        ({"subgroups": ["shoe size"]}, "The plan's subgroup is 'shoe size'; it must be one of finding, view, sex, age, "
-         "source, modality."),
-        ({"multiplicity": "hope"}, "The plan's multiplicity is 'hope'; it must be one of none, holm, hochberg, "
-         "fixed_sequence, benjamini_hochberg."),
+        ({"subgroups": ["shoe size"]}, ("The plan's subgroup is 'shoe size'; it must be one of finding, view, sex, "
+         "age, source, modality.")),
+        ({"multiplicity": "hope"}, ("The plan's multiplicity is 'hope'; it must be one of none, holm, hochberg, "
+         "fixed_sequence, benjamini_hochberg.")),
     ],
 )  # fmt: skip
 def test_a_faulty_plan_is_refused_with_the_choices(change: dict[str, Any], sentence: str) -> None:

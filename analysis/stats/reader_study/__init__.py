@@ -4,7 +4,7 @@
 plain values. It reads no database and no clock: the same tables give the same numbers.
 """
 
-from analysis.stats.reader_study.compute import SCHEMA, compute
+from analysis.stats.reader_study.compute import SCHEMA, compute, guarded
 from analysis.stats.reader_study.tables import Tables, TablesError, parse
 
-__all__ = ["SCHEMA", "Tables", "TablesError", "compute", "parse"]
+__all__ = ["SCHEMA", "Tables", "TablesError", "compute", "guarded", "parse"]

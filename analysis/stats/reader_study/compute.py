@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,7 @@ def compute(tables: Tables, study: dict[str, Any], *, progress: Progress | None 
         if endpoint["fom"] == "time":
             found.append(_time_endpoint(endpoint, time, plan))
             continue
-        failed = {**endpoints.described(endpoint)}
-        made = guarded(lambda e=endpoint: endpoints.compared(tables, e, plan, arms), failed)
+        made = guarded(partial(endpoints.compared, tables, endpoint, plan, arms), endpoints.described(endpoint))
         made["error"] = made["error"] or made.pop("not_estimable", "")
         found.append(made)
     step("Looking at subgroups")
@@ -79,14 +79,14 @@ def compute(tables: Tables, study: dict[str, Any], *, progress: Progress | None 
     }
     for name, (words, function) in outcomes.OUTCOMES.items():
         step(words)
-        numbers[name] = guarded(lambda f=function: f(tables, plan, study["arms"]), {})
+        numbers[name] = guarded(partial(function, tables, plan, study["arms"]))
     step("Listing exclusions and deviations")
     numbers["conduct"] = guarded(lambda: conduct.conduct(tables, study), {})
     answer: dict[str, Any] = plain(numbers)
     return answer
 
 
-def guarded(function: Callable[[], dict[str, Any]], empty: dict[str, Any]) -> dict[str, Any]:
+def guarded(function: Callable[[], dict[str, Any]], empty: dict[str, Any] | None = None) -> dict[str, Any]:
     """What the function gives; where it fails, ``empty`` with the reason under ``not_estimable``."""
     try:
         return {"not_estimable": "", **plain(function())}
@@ -97,7 +97,7 @@ def guarded(function: Callable[[], dict[str, Any]], empty: dict[str, Any]) -> di
     except Exception as error:
         log.exception("an outcome could not be computed")
         reason = f"not estimable, because its computation stopped with an error ({type(error).__name__})"
-    return {**empty, "not_estimable": reason.rstrip(".")}
+    return {**(empty or {}), "not_estimable": reason.rstrip(".")}
 
 
 def times(frame: pd.DataFrame, plan: dict[str, Any], arms: list[str]) -> dict[str, Any]:

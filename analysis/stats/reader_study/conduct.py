@@ -1,4 +1,4 @@
-"""How the study was conducted: what was excluded, and what went otherwise than the protocol says. Counts and sentences."""
+"""How the study was conducted: what was excluded, and what went otherwise than the protocol says."""
 
 from __future__ import annotations
 

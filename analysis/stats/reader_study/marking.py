@@ -42,8 +42,8 @@ def wafroc(tables: Tables, table: pd.DataFrame, finding: str, plan: dict[str, An
     truth_of = table.drop_duplicates("case").set_index("case")["truth"]
     if marks.empty:
         raise RatingsError("No reader made a mark.")
-    rows = [(case, 1, lesion, 1 / n) for case, lesion, n in zip(
-        lesions["case"], lesions["lesion"], lesions.groupby("case")["lesion"].transform("size"), strict=True)]  # fmt: skip
+    share = 1 / lesions.groupby("case")["lesion"].transform("size")
+    rows = [(row[0], 1, row[1], row[2]) for row in zip(lesions["case"], lesions["lesion"], share, strict=True)]
     diseased = set(lesions["case"])
     odd = sorted(case for case, truth in truth_of.items() if truth and case not in diseased)
     if odd:

@@ -1,7 +1,7 @@
-"""Outcomes beside the endpoints: reliance on GazeX, GazeX alone, calibration, agreement, smooth curves, gaze and reports.
+"""Outcomes beside the endpoints: reliance on GazeX, GazeX alone, calibration, agreement, smooth curves.
 
 Each takes the tables, the plan and the arms and gives plain values; :func:`.compute.guarded` says why where it cannot.
-All but gaze and reports are about the finding of the primary endpoint.
+All are about the finding of the primary endpoint.
 """
 
 from __future__ import annotations
@@ -68,9 +68,11 @@ def smooth(tables: Tables, plan: dict[str, Any], arms: list[dict[str, Any]]) -> 
     out: dict[str, Any] = {"finding": finding, "arms": {}}
     for arm in arms:
         own = table[table["arm"] == arm["key"]]
-        readers = {}
+        readers: dict[str, dict[str, Any]] = {}
+        found: list[float | None] = []
         for reader, mine in own.groupby("reader"):
             fit = fit_proper(mine["truth"].to_numpy(), mine["rating"].to_numpy(dtype=float), alpha=plan["alpha"])
+            found.append(fit.auc.estimate)
             readers[str(reader)] = {
                 "auc": fit.auc.estimate,
                 "se": fit.auc.se,
@@ -81,7 +83,7 @@ def smooth(tables: Tables, plan: dict[str, Any], arms: list[dict[str, Any]]) -> 
         if not pooled.not_estimable:
             line = pooled.curve(grid)
             curve = {"fpr": line.fpr.tolist(), "tpr": line.tpr.tolist()}
-        areas = [row["auc"] for row in readers.values() if row["auc"] is not None]
+        areas = [area for area in found if area is not None]
         out["arms"][arm["key"]] = {
             "readers": readers,
             "mean": float(np.mean(areas)) if areas and len(areas) == len(readers) else None,

@@ -1,8 +1,8 @@
 """The tidy tables of a reader study: their columns, how they are written as CSV, and how they are read back.
 
-One row is one thing (a read and finding, a mark, a lesion, a case, an assignment). Text stays text: a case called ``01``
-or ``NA`` keeps its name. Numbers are written with the shortest digits that read back as the same float64, so what is
-computed from the files is what was computed from the database.
+One row is one thing (a read and finding, a mark, a lesion, a case, an assignment). Text stays text: a case called
+``01`` or ``NA`` keeps its name. Numbers are written with the shortest digits that read back as the same float64, so
+what is computed from the files is what was computed from the database.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def endpoint_readings(frame: pd.DataFrame, finding: str) -> pd.DataFrame:
 
 
 def advice(assistance: pd.DataFrame, finding: str) -> pd.DataFrame:
-    """GazeX's probability of a finding, or of :data:`ANY` (the highest), for each case: ``case, truth, probability``."""
+    """GazeX's probability of a finding, or of :data:`ANY` (the highest): ``case, truth, probability``."""
     if finding != ANY:
         rows = assistance.loc[assistance["finding"] == finding]
         return rows[["case", "truth", "probability"]].reset_index(drop=True)
