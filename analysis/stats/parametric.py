@@ -39,7 +39,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, special, stats
 
+from analysis.stats.components import Components
 from analysis.stats.curves import Curve, all_estimable, checked
+from analysis.stats.obuchowski_rockette import analyse
 from analysis.stats.ratings import RatingsError
 
 Floats = NDArray[np.float64]
@@ -275,6 +277,132 @@ def average_parameters(fits: Sequence[Fit], fpr: ArrayLike | None = None) -> Cur
     return smooth_curve(model, a, b, fpr)
 
 
+def area_components(fits: Sequence[Fit], truth: ArrayLike, ratings: ArrayLike) -> Components:
+    """Structural components of fitted areas: what each case adds to each curve's area, in the form DeLong's are.
+
+    A case's influence on (a, b) is the inverse information times its score, centred within its class; n₁ (or n₀) times
+    the influence on the area, added to the area, is its component. So every covariance and analysis that the library
+    builds on components (:func:`analysis.stats.components.delong_covariance`,
+    :func:`analysis.stats.obuchowski_rockette.analyse`) holds for fitted areas, over readers and cases.
+
+    Args:
+        fits: C estimable fits.
+        truth: ``[n]``.
+        ratings: ``[C, n]``, those that each was fitted to.
+
+    Raises:
+        RatingsError: a fit is not estimable or was not fitted to these ratings, or the shapes differ.
+    """
+    influence = _influence(fits, truth, ratings)
+    diseased = np.asarray(truth).astype(bool)
+    areas = np.array([_AREAS[fit.model](*fit._parameters())[0] for fit in fits])
+    slopes = np.stack([_AREAS[fit.model](*fit._parameters())[1] for fit in fits])
+    by_case = np.einsum("cp,cpn->cn", slopes, influence)
+    return Components(
+        areas,
+        areas[:, None] + diseased.sum() * by_case[:, diseased],
+        areas[:, None] + (~diseased).sum() * by_case[:, ~diseased],
+    )
+
+
+@dataclass(frozen=True)
+class Band:
+    """The readers' average curve with pointwise intervals over readers and cases.
+
+    ``lower`` and ``upper`` are None where ``not_estimable`` says why; at a single fraction where the variance is zero
+    they meet the curve.
+    """
+
+    fpr: Floats
+    tpr: Floats
+    lower: Floats | None
+    upper: Floats | None
+    not_estimable: str = ""
+
+
+def average_band(
+    fits: Sequence[Fit], truth: ArrayLike, ratings: ArrayLike, fpr: ArrayLike | None = None, *, alpha: float = 0.05
+) -> Band:
+    """The vertical average of the readers' fitted curves under one treatment, with a pointwise interval.
+
+    At each false-positive fraction the readers' sensitivities are figures of merit of a one-treatment study: readers
+    and cases random, error covariances from the influences of :func:`area_components`, degrees of freedom by Hillis.
+    The interval is symmetric on the probit scale. It holds at one fraction chosen beforehand, not for the whole curve.
+
+    Args:
+        fits: J estimable fits.
+        truth: ``[n]``.
+        ratings: ``[J, n]``, those that each was fitted to.
+        fpr: fractions strictly between 0 and 1, ``[m]``; by default .01 to .99.
+        alpha: two-sided level at each fraction.
+
+    Raises:
+        RatingsError: as :func:`area_components`; or a fraction is not strictly between 0 and 1.
+    """
+    grid = np.arange(1, 100) / 100 if fpr is None else np.unique(np.asarray(fpr, dtype=np.float64))
+    if not ((grid > 0) & (grid < 1)).all():
+        raise RatingsError("A false-positive fraction of the band is not strictly between 0 and 1.")
+    influence = _influence(fits, truth, ratings)
+    x = special.ndtri(grid)
+    drawn = [_MODELS[fit.model](x, *fit._parameters()) for fit in fits]
+    tpr = np.stack([values for values, _, _ in drawn])
+    average = tpr.mean(axis=0)
+    if len(fits) < 2:
+        why = "not estimable, because there is one reader: how readers differ cannot be seen"
+        return Band(grid, average, None, None, why)
+    diseased = np.asarray(truth).astype(bool)
+    half = np.zeros(len(grid))
+    for place in range(len(grid)):
+        by_case = np.stack([slopes[:, place] @ own for (_, _, slopes), own in zip(drawn, influence, strict=True)])
+        errors = np.zeros((len(fits), len(fits)))
+        for members in (diseased, ~diseased):
+            errors += members.sum() ** 2 * np.atleast_2d(np.cov(by_case[:, members])) / members.sum()
+        (mean,) = analyse(tpr[None, :, place], errors, alpha=alpha).means
+        if mean.upper is not None and mean.estimate is not None:
+            half[place] = mean.upper - mean.estimate
+    middle = special.ndtri(np.clip(average, 1e-12, 1 - 1e-12))
+    reach = half / np.maximum(_density(middle), 1e-12)
+    return Band(grid, average, special.ndtr(middle - reach), special.ndtr(middle + reach))
+
+
+def _influence(fits: Sequence[Fit], truth: ArrayLike, ratings: ArrayLike) -> Floats:
+    """Each case's influence on (a, b) of each fit, ``[C, 2, n]``; zero in the mean over either class."""
+    all_estimable(fits)
+    values = np.atleast_2d(np.asarray(ratings, dtype=np.float64))
+    if len(values) != len(fits):
+        raise RatingsError(f"There are {len(fits)} fits and {len(values)} rows of ratings; give one row per fit.")
+    out = []
+    for number, (fit, row) in enumerate(zip(fits, values, strict=True), start=1):
+        diseased, row = checked(truth, row)
+        low, high = counts(diseased, row)
+        starts = _run_starts(low, high)
+        run = np.searchsorted(starts, np.searchsorted(np.unique(row), row), side="right") - 1
+        if len(starts) - 1 != len(fit.cutoffs) or (low.sum(), high.sum()) != (fit.nondiseased, fit.diseased):
+            raise RatingsError(
+                f"Fit {number} was not made of row {number} of the ratings; give each fit its own ratings."
+            )
+        if fit.covariance is None:
+            raise RatingsError(f"Fit {number} has no covariance: {fit.auc.not_estimable}.")
+        if min(fit.nondiseased, fit.diseased) < 2:
+            raise RatingsError("A variance over cases needs two cases of each class.")
+        (a, b), cuts = fit._parameters(), np.array(fit.cutoffs)
+        tpf, by_x, by_ab = _MODELS[fit.model](-cuts, a, b)
+        p, q = _between(special.ndtr(cuts), special.ndtr(-cuts)), _between(1 - tpf, tpf)
+        # Scores of one case of each class per category: d log p and d log q in (a, b, ζ).
+        size = len(cuts)
+        score = np.zeros((2, size + 1, size + 2))
+        score[1, :, :2] = (-np.diff(by_ab, axis=1, prepend=0.0, append=0.0) / q).T
+        place = np.arange(size)
+        for kind, heights, shares in ((0, _density(cuts), p), (1, by_x, q)):
+            score[kind, place, 2 + place] += heights / shares[:-1]
+            score[kind, place + 1, 2 + place] -= heights / shares[1:]
+        own = (score @ fit.covariance[:, :2])[diseased.astype(int), run].T
+        for members in (diseased, ~diseased):
+            own[:, members] -= own[:, members].mean(axis=1, keepdims=True)
+        out.append(own)
+    return np.stack(out)
+
+
 def counts(truth: ArrayLike, ratings: ArrayLike) -> tuple[Floats, Floats]:
     """Cases of each class per distinct rating, least suspicious first: (non-diseased ``[K]``, diseased ``[K]``).
 
@@ -295,9 +423,14 @@ def truth_state_runs(nondiseased: ArrayLike, diseased: ArrayLike) -> tuple[Float
     low, high = low[used], high[used]
     if not low.size:
         return low, high
-    pure = np.where(high == 0, 0, np.where(low == 0, 1, 2))
-    starts = np.flatnonzero(np.r_[True, (pure[1:] != pure[:-1]) | (pure[1:] == 2)])
+    starts = _run_starts(low, high)
     return np.add.reduceat(low, starts), np.add.reduceat(high, starts)
+
+
+def _run_starts(low: Floats, high: Floats) -> NDArray[np.intp]:
+    """Where a run begins, among categories none of which is empty."""
+    pure = np.where(high == 0, 0, np.where(low == 0, 1, 2))
+    return np.flatnonzero(np.r_[True, (pure[1:] != pure[:-1]) | (pure[1:] == 2)])
 
 
 def smooth_curve(model: Model, a: float, b: float, fpr: ArrayLike | None = None) -> Curve:
@@ -544,13 +677,13 @@ def _climb(
 ) -> tuple[_State | None, bool, int]:
     """Damped scoring (Levenberg–Marquardt) up to a maximum: the last point, whether it is near one, the steps taken.
 
-    ``hold`` keeps a where it is. Near means that less than 1e-5 of log-likelihood is to be gained; :func:`_polish` does
-    the rest.
+    ``hold`` keeps a where it is. Near means that less than .01 of log-likelihood is to be gained, or that scoring has
+    become slow; :func:`_polish` does the rest.
     """
     at = _state(model, low, high, theta, cuts)
     damping = 1e-3
     least = _LEAST_A**2 if model == "proper" else -math.inf
-    for iteration in range(1, 201):
+    for iteration in range(1, 61):
         if at is None:
             return None, False, iteration
         held = hold or bool(at.theta[0] <= least and at.gradient_theta[0] <= 0)
@@ -559,7 +692,7 @@ def _climb(
         except np.linalg.LinAlgError:
             step, moves = np.zeros(2), np.zeros(len(at.cuts))
         promised = float(step @ at.gradient_theta + moves @ at.gradient_cuts)
-        if 0 < promised * (1 + damping) < 1e-5:
+        if 0 < promised * (1 + damping) < 0.01:
             return at, True, iteration
         ahead = _state(
             model, low, high, np.r_[max(at.theta[0] + step[0], least), at.theta[1] + step[1]], at.cuts + moves
@@ -570,13 +703,13 @@ def _climb(
             damping = 10 * damping
             if damping > 1e12:
                 return at, False, iteration
-    return at, False, 200
+    return at, True, 60
 
 
 def _polish(model: Model, low: Floats, high: Floats, at: _State, hold: bool) -> tuple[_State, bool, int]:
     """Newton's steps with the observed information, where scoring has come close and would only oscillate."""
     nearest, was_held = math.inf, False
-    for taken in range(1, 25):
+    for taken in range(1, 41):
         information = _observed_information(model, low, high, at)
         if information is None:
             return at, False, taken
@@ -592,16 +725,23 @@ def _polish(model: Model, low: Floats, high: Floats, at: _State, hold: bool) -> 
             nearest, was_held = math.inf, held
         if promised < 1e-20 or promised > 0.25 * nearest:
             return at, promised < 1e-8, taken
-        nearest = promised
-        moved_a, moved_b = max(a + step[0], _LEAST_A) if model == "proper" else a + step[0], b + step[1]
-        if moved_b <= 0:
-            return at, False, taken
-        theta = np.array([moved_a**2 if model == "proper" else moved_a, math.log(moved_b)])
-        ahead = _state(model, low, high, theta, at.cuts + moves)
-        if ahead is None:
+        if promised < 1e-6:
+            nearest = promised
+        for part in 0.5 ** np.arange(12):
+            moved_a, moved_b = a + part * step[0], b + part * step[1]
+            if model == "proper":
+                moved_a = max(moved_a, _LEAST_A)
+            if moved_b <= 0:
+                continue
+            theta = np.array([moved_a**2 if model == "proper" else moved_a, math.log(moved_b)])
+            ahead = _state(model, low, high, theta, at.cuts + part * moves)
+            # So near the top that rounding hides the gain, the step is trusted.
+            if ahead is not None and (promised < 1e-8 or ahead.value > at.value):
+                break
+        else:
             return at, False, taken
         at = ahead
-    return at, False, 24
+    return at, False, 40
 
 
 def _observed_information(model: Model, low: Floats, high: Floats, at: _State) -> _Blocks | None:
@@ -739,16 +879,21 @@ def _maximum(model: Model, low: Floats, high: Floats) -> tuple[_State | None, in
             near.append((top, hold))
         else:
             unfinished = max(unfinished, top.value)
-    near.sort(key=lambda one: -one[0].value)
-    for place, (top, hold) in enumerate(near):
-        best, converged, taken = _polish(model, low, high, top, hold)
+    tops: list[_State] = []
+    for start, hold in sorted(near, key=lambda one: -one[0].value):
+        if any(abs(start.value - top.value) < 0.1 and np.abs(start.theta - top.theta).max() < 0.1 for top in tops):
+            continue
+        top, converged, taken = _polish(model, low, high, start, hold)
         steps += taken
-        if converged or abs(float(best.theta[1])) > math.log(_LARGEST_B):
-            # Near d_a = 0 the likelihood is flat along a curve in (d_a, c); a search may stall there, high as the top.
-            rivals = [other for other, _ in near[place + 1 :]]
-            return (best, steps, rivals) if unfinished < best.value + 1e-4 else (None, steps, [])
-        unfinished = max(unfinished, best.value)
-    return None, steps, []
+        if converged or abs(float(top.theta[1])) > math.log(_LARGEST_B):
+            tops.append(top)
+        else:
+            unfinished = max(unfinished, top.value)
+    tops.sort(key=lambda top: -top.value)
+    # Near d_a = 0 the likelihood is flat along a curve in (d_a, c); a search may stall there, as high as the top.
+    if not tops or unfinished > tops[0].value + 1e-4:
+        return None, steps, []
+    return tops[0], steps, tops[1:]
 
 
 def _cuts_for(model: Model, low: Floats, high: Floats, a: float, b: float) -> Floats:
@@ -756,7 +901,7 @@ def _cuts_for(model: Model, low: Floats, high: Floats, a: float, b: float) -> Fl
     n0, n1 = low.sum(), high.sum()
     goal = (n0 + n1) - (low + high).cumsum()[:-1]
     bottom, top = np.full(len(goal), -_FAR), np.full(len(goal), _FAR)
-    for _ in range(60):
+    for _ in range(36):
         middle = (bottom + top) / 2
         over = n0 * special.ndtr(-middle) + n1 * _MODELS[model](-middle, a, b)[0] > goal
         bottom, top = np.where(over, middle, bottom), np.where(over, top, middle)

@@ -130,32 +130,43 @@ def roc(
     return figure
 
 
-def froc(
-    curves: Mapping[str, tuple[ArrayLike, ArrayLike] | Sequence[tuple[ArrayLike, ArrayLike]]],
-    *,
-    x_label: str = "Non-lesion marks per case",
-    y_label: str = "Share of lesions marked",
-) -> Figure:
-    """FROC curves by arm: non-lesion marks per case against the share of lesions found, from the highest rating down.
+def froc(curves: Mapping[str, Any], *, x_label: str | None = None, y_label: str | None = None) -> Figure:
+    """Curves of free-response marks by arm (FROC, AFROC, wAFROC), from the highest rating down.
 
     Args:
-        curves: per arm one curve ``(x, y)``, ``[m]`` each, or the list of its readers' curves (all thin).
-        x_label, y_label: the axes' names, for curves of other kinds (AFROC: "False-positive fraction of cases").
+        curves: per arm one curve or the list of its readers' curves (all thin); each a
+            :class:`analysis.stats.marks.MarkCurve` or a pair ``(x, y)``, ``[m]`` each, taken for a FROC curve.
+        x_label, y_label: the axes' names; by default those of the curves' kind.
+
+    Raises:
+        RatingsError: there are no curves, or they are of several kinds.
     """
     _some(curves, "curves")
+    lines = {
+        arm: [given] if isinstance(given, tuple) or hasattr(given, "kind") else list(given)
+        for arm, given in curves.items()
+    }
+    kinds = {getattr(line, "kind", "froc") for own in lines.values() for line in own}
+    if len(kinds) > 1:
+        raise RatingsError(f"The curves are of several kinds ({', '.join(sorted(kinds))}); draw each kind for itself.")
+    free = kinds <= {"froc"}
+    weighted = " (weighted within each case)" if "wafroc" in kinds else ""
     figure, (axis,) = axes(5.4, 4.6)
-    widest = 0.0
-    for place, (arm, given) in enumerate(curves.items()):
+    widest = 0.0 if free else 1.0
+    for place, (arm, own) in enumerate(lines.items()):
         colour, dashes, _ = _arm(place)
-        lines: list[Any] = [given] if isinstance(given, tuple) else list(given)
-        for number, (x, y) in enumerate(lines):
+        width, opacity = (1.1, 0.7) if len(own) > 1 else (2.2, 1.0)
+        for number, line in enumerate(own):
+            x, y = line if isinstance(line, tuple) else (line.x, line.y)
             along, up = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
             widest = max(widest, float(along.max(initial=0.0)))
-            thin = {"linewidth": 1.1, "alpha": 0.7} if len(lines) > 1 else {"linewidth": 2.2}
-            axis.plot(along, up, color=colour, linestyle=dashes, label=arm if number == 0 else None, **thin)  # type: ignore[arg-type]
+            label = _wrapped(arm, 40) if number == 0 else None
+            axis.plot(along, up, color=colour, linestyle=dashes, linewidth=width, alpha=opacity, label=label)
     axis.set(xlim=(-0.01 * (widest or 1), (widest or 1) * 1.03), ylim=(-0.01, 1.02))
-    axis.set_xlabel(x_label, color=INK)
-    axis.set_ylabel(y_label, color=INK)
+    axis.set_xlabel(
+        x_label or ("Non-lesion marks per case" if free else "Share of normal cases with a mark"), color=INK
+    )
+    axis.set_ylabel(y_label or f"Share of lesions marked{weighted}", color=INK)
     axis.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9, handlelength=2.8)
     return figure
 

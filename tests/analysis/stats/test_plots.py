@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis.stats import RatingsError, analyze, plots
 from analysis.stats.curves import empirical_roc, operating_point, proportion, score_distribution
+from analysis.stats.marks import MarkCurve
 from analysis.stats.parametric import fit_counts, fit_proper
 from analysis.stats.power import PlanningComponents, power_table
 from analysis.stats.reliance import SwitchCounts
@@ -158,6 +159,14 @@ def test_three_treatments_give_a_panel_per_pair() -> None:
         plots.forest(result, pair=("A", "Z"))
     with pytest.raises(RatingsError, match="two treatments"):
         plots.forest(analyze(roe_metz(2, treatments=("A",))))
+
+
+def test_curves_of_marks_are_named_by_their_kind() -> None:
+    line = MarkCurve("wafroc", np.array([0.0, 0.2, 1.0]), np.array([0.0, 0.7, 1.0]), np.array([np.inf, 2, -np.inf]))
+    text = words(plots.froc({"A": line, "B": [line, line]}))
+    assert "Share of normal cases with a mark" in text and "weighted within each case" in text
+    with pytest.raises(RatingsError, match=r"several kinds \(froc, wafroc\)"):
+        plots.froc({"A": line, "B": ([0, 1], [0, 1])})
 
 
 def test_the_switches_are_those_counted() -> None:
