@@ -62,7 +62,7 @@ SUBGROUPS: dict[str, str] = {
     "modality": "kind of detector",
 }
 MISSING: dict[str, str] = {
-    "available": "every read that was submitted is used; with reads missing the analysis is by U-statistics",
+    "available": "every read that was submitted is used; where some are missing, by U-statistics or pairwise",
     "complete": "only cases that every reader read in every arm are used",
 }
 KEYS = (
@@ -137,6 +137,12 @@ def check(body: Any, *, findings: Sequence[str], arms: Sequence[str]) -> dict[st
     primary = [found for found in endpoints if found["role"] == "primary"]
     if len(primary) != 1:
         raise Refused(f"The plan has {len(primary)} primary endpoints; it needs exactly one.")
+    if body["covariance"] == "ustat" and body["random"] != "readers_cases":
+        raise Refused(
+            "The U-statistic analysis takes readers and cases as random; choose another covariance where one is fixed."
+        )
+    if body["covariance"] in ("unbiased", "ustat") and any(found["fom"] == "partial_auc" for found in endpoints):
+        raise Refused("A partial AUC has no unbiased or U-statistic covariance; choose DeLong or jackknife.")
     endpoints.sort(key=lambda found: found["role"] != "primary")
     kept = {key_of(found): found for found in reversed(endpoints)}
     return {

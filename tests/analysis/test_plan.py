@@ -141,6 +141,14 @@ def test_a_plan_cannot_be_locked_after_unblinding_or_before_it_is_written() -> N
             "Reading time is compared for superiority only; its ratio has no margin here.",
         ),
         ({"endpoints": [endpoint("any")]}, "The plan has 0 primary endpoints; it needs exactly one."),
+        (
+            {"covariance": "ustat", "random": "cases"},
+            "The U-statistic analysis takes readers and cases as random; choose another covariance where one is fixed.",
+        ),
+        (
+            {"covariance": "unbiased", "endpoints": [endpoint("any", "partial_auc", "primary")]},
+            "A partial AUC has no unbiased or U-statistic covariance; choose DeLong or jackknife.",
+        ),
         ({"endpoints": []}, "The plan has no endpoints; it needs a primary one."),
         ({"subgroups": ["shoe size"]}, ("The plan's subgroup is 'shoe size'; it must be one of finding, view, sex, "
          "age, source, modality.")),

@@ -115,6 +115,7 @@ def figure_of_merit(tables: Tables, readings: pd.DataFrame, endpoint: dict[str, 
         from .marking import wafroc
 
         return wafroc(tables, table, endpoint["finding"], plan, options)
+    options["equivalence"] = endpoint["hypothesis"] == "equivalence"
     if endpoint["fom"] in ("sensitivity", "specificity"):
         options["threshold"] = float(plan["threshold"])
     if endpoint["fom"] == "partial_auc":
@@ -141,7 +142,7 @@ def verdict(comparison: dict[str, Any], endpoint: dict[str, Any], plan: dict[str
 
     Superiority: the difference is above zero and its two-sided p at most alpha. Non-inferiority: one-sided at alpha/2.
     Equivalence: two one-sided tests at alpha/2 (Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15:657,
-    1987), which is that the two-sided interval lies within the margins.
+    1987), which is that the two-sided interval lies within the margins. The library's own tests where it made them.
     """
     hypothesis, margin = endpoint["hypothesis"], endpoint["margin"]
     out: dict[str, Any] = {
@@ -152,22 +153,20 @@ def verdict(comparison: dict[str, Any], endpoint: dict[str, Any], plan: dict[str
         "shown": None,
         "not_estimable": comparison["not_estimable"],
     }
+    if hypothesis == "superiority":
+        difference, out["p"] = comparison["difference"], comparison["p"]
+        out["shown"] = None if out["p"] is None else bool(difference > 0 and out["p"] <= plan["alpha"])
+        return out
+    made = comparison.get(hypothesis)
+    if made is not None:
+        return {**out, "p": made["p"], "shown": made["shown"]}
     difference, se = comparison["difference"], comparison["se"]
     if difference is None or se is None or not se > 0:
         return out
-    df = comparison["df"]
-    law = stats.norm if df in (None, "infinite") else stats.t(df)
-    alpha = plan["alpha"]
-    if hypothesis == "superiority":
-        out["p"] = comparison["p"]
-        out["shown"] = None if out["p"] is None else bool(difference > 0 and out["p"] <= alpha)
-        return out
-    above = float(law.sf((difference + margin) / se))
-    if hypothesis == "noninferiority":
-        out["p"] = above
-    else:
-        out["p"] = max(above, float(law.cdf((difference - margin) / se)))
-    out["shown"] = bool(out["p"] < alpha / 2)
+    law = stats.norm if comparison["df"] in (None, "infinite") else stats.t(comparison["df"])
+    above, below = float(law.sf((difference + margin) / se)), float(law.cdf((difference - margin) / se))
+    out["p"] = above if hypothesis == "noninferiority" else max(above, below)
+    out["shown"] = bool(out["p"] < plan["alpha"] / 2)
     return out
 
 
