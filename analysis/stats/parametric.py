@@ -716,16 +716,22 @@ def _polish(model: Model, low: Floats, high: Floats, at: _State, hold: bool) -> 
         a, b, by_natural = _natural(model, at.theta)
         gradient = at.gradient_theta / by_natural
         held = hold or bool(model == "proper" and a <= _LEAST_A and gradient[0] <= 0)
+        scored = False
         try:
             step, moves = information.solve(gradient, at.gradient_cuts, held=held)
         except np.linalg.LinAlgError:
-            return at, False, taken
+            # The likelihood is not yet curved downwards in every direction: a step of scoring, which always rises.
+            try:
+                step, moves = at.information.solve(at.gradient_theta, at.gradient_cuts, damping=0.1, held=held)
+            except np.linalg.LinAlgError:
+                return at, False, taken
+            step, nearest, scored = step * by_natural, math.inf, True
         promised = float(step @ gradient + moves @ at.gradient_cuts)
         if held != was_held:
             nearest, was_held = math.inf, held
         if promised < 1e-20 or promised > 0.25 * nearest:
-            return at, promised < 1e-8, taken
-        if promised < 1e-6:
+            return at, promised < 1e-8 and not scored, taken
+        if promised < 1e-6 and not scored:
             nearest = promised
         for part in 0.5 ** np.arange(12):
             moved_a, moved_b = a + part * step[0], b + part * step[1]
@@ -805,9 +811,18 @@ def _fit(model: Model, nondiseased: Floats, diseased: Floats, alpha: float) -> F
         return _no_fit(model, low, high, alpha, why)
     best, steps, others = _maximum(model, low, high)
     if best is None:
-        why = "not estimable, because the search for the maximum of the likelihood did not converge"
+        why = (
+            "not estimable, because the search for the maximum of the likelihood did not converge: "
+            "it has none, or is too flat for one to be found"
+        )
         return _no_fit(model, low, high, alpha, why, steps)
     b = _natural(model, best.theta)[1]
+    if _is_chance(model, best):
+        why = (
+            "not estimable, because these ratings do no better than chance: the proper curve that fits best is the "
+            "chance line, an area of 0.5, where a and b cannot be told apart"
+        )
+        return _no_fit(model, low, high, alpha, why, steps)
     if not _SMALLEST_B < b < _LARGEST_B:
         end = "0" if b < 1 else "∞"
         why = (
@@ -885,15 +900,28 @@ def _maximum(model: Model, low: Floats, high: Floats) -> tuple[_State | None, in
             continue
         top, converged, taken = _polish(model, low, high, start, hold)
         steps += taken
-        if converged or abs(float(top.theta[1])) > math.log(_LARGEST_B):
+        if not converged and model == "proper" and _natural(model, top.theta)[0] < 0.3:
+            # Near d_a = 0 the likelihood is flat along a curve in (d_a, c); where a search stalls there, hold d_a at 0.
+            edge = _state(model, low, high, np.array([_LEAST_A**2, top.theta[1]]), top.cuts)
+            if edge is not None:
+                settled, converged, taken = _polish(model, low, high, edge, hold=True)
+                steps += taken
+                converged = converged and settled.value > top.value - 1e-4
+                top = settled if converged else top
+        if converged or abs(float(top.theta[1])) > math.log(_LARGEST_B) or _is_chance(model, top):
             tops.append(top)
         else:
             unfinished = max(unfinished, top.value)
     tops.sort(key=lambda top: -top.value)
-    # Near d_a = 0 the likelihood is flat along a curve in (d_a, c); a search may stall there, as high as the top.
     if not tops or unfinished > tops[0].value + 1e-4:
         return None, steps, []
     return tops[0], steps, tops[1:]
+
+
+def _is_chance(model: Model, top: _State) -> bool:
+    """The proper curve is the chance line, where a and b cannot be told apart and no search settles."""
+    a, b, _ = _natural(model, top.theta)
+    return model == "proper" and a <= 0.02 and abs(b - 1) < 0.01
 
 
 def _cuts_for(model: Model, low: Floats, high: Floats, a: float, b: float) -> Floats:
