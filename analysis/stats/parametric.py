@@ -388,6 +388,7 @@ def _influence(fits: Sequence[Fit], truth: ArrayLike, ratings: ArrayLike) -> Flo
         (a, b), cuts = fit._parameters(), np.array(fit.cutoffs)
         tpf, by_x, by_ab = _MODELS[fit.model](-cuts, a, b)
         p, q = _between(special.ndtr(cuts), special.ndtr(-cuts)), _between(1 - tpf, tpf)
+        p, q = np.maximum(p, 1e-18), np.maximum(q, 1e-18)
         # Scores of one case of each class per category: d log p and d log q in (a, b, ζ).
         size = len(cuts)
         score = np.zeros((2, size + 1, size + 2))
@@ -643,6 +644,8 @@ def _state(model: Model, low: Floats, high: Floats, theta: Floats, cuts: Floats)
     # Differences are taken in whichever tail is the smaller, so that small probabilities keep their digits.
     p = _between(special.ndtr(cuts), special.ndtr(-cuts))
     q = _between(1 - tpf, tpf)
+    # A share that no case needs may round to zero far out.
+    p, q = np.where(low == 0, np.maximum(p, 1e-18), p), np.where(high == 0, np.maximum(q, 1e-18), q)
     if not ((p > 0).all() and (q > 0).all() and np.isfinite(by_x).all() and np.isfinite(by_theta).all()):
         return None
     value = float(special.xlogy(low, p).sum() + special.xlogy(high, q).sum())
@@ -1037,7 +1040,8 @@ def _goodness(model: Model, low: Floats, high: Floats, best: _State) -> Goodness
     tpf = _MODELS[model](-best.cuts, a, b)[0]
     p, q = _between(special.ndtr(best.cuts), special.ndtr(-best.cuts)), _between(1 - tpf, tpf)
     observed, expected = np.r_[low, high], np.r_[low.sum() * p, high.sum() * q]
-    statistic = max(0.0, 2 * float(special.xlogy(observed, observed / expected).sum()))
+    seen = observed > 0
+    statistic = max(0.0, 2 * float((observed[seen] * np.log(observed[seen] / expected[seen])).sum()))
     if (expected < 1).any() or (expected < 5).mean() > 0.2:
         why = (
             "its p-value is not estimable, because the expected counts are too small for the χ² law "

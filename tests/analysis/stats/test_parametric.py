@@ -17,6 +17,7 @@ from analysis.stats.curves import average_smooth, empirical_roc
 from analysis.stats.obuchowski_rockette import analyse
 from analysis.stats.parametric import (
     MODELS,
+    Fit,
     Model,
     area_components,
     average_band,
@@ -65,6 +66,11 @@ PROPROC = {
 models = pytest.mark.parametrize("model", MODELS)
 
 
+@cache
+def fitted(model: Model, truth: tuple[int, ...], rating: tuple[float, ...]) -> Fit:
+    return (fit_binormal if model == "binormal" else fit_proper)(truth, rating)
+
+
 def simulated(seed: int, n: int, a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     return np.repeat([0, 1], n), np.r_[rng.normal(0, 1, n), rng.normal(a / b, 1 / b, n)]
@@ -100,7 +106,7 @@ def test_it_gives_the_proper_fits_of_proproc(name: str) -> None:
     frame = ratings(name)
     for (treatment, reader), (area, c, d_a) in PROPROC[name].items():
         cell = frame[(frame.treatment == treatment) & (frame.reader == reader)]
-        fit = fit_proper(cell.truth, cell.rating)
+        fit = fitted("proper", tuple(cell.truth), tuple(cell.rating))
         assert fit.auc.estimate == pytest.approx(area, abs=1e-6)
         assert fit.auc.se is not None and 0.005 < fit.auc.se < 0.06
         assert fit.c.estimate == pytest.approx(c, abs=2e-5)
@@ -114,7 +120,7 @@ def test_a_fitted_area_is_near_the_empirical_one(model: Model) -> None:
     """Within two standard errors, for every reader of VanDyke whose curve is estimable."""
     compared = 0
     for _, cell in ratings("VanDyke").groupby(["treatment", "reader"]):
-        fit = (fit_binormal if model == "binormal" else fit_proper)(cell.truth, cell.rating)
+        fit = fitted(model, tuple(cell.truth), tuple(cell.rating))
         if fit.not_estimable:
             assert "perfect separation" in fit.not_estimable
             continue
@@ -318,6 +324,22 @@ def test_the_proper_model_fits_where_the_binormal_one_is_degenerate() -> None:
     assert fit_counts([40, 10, 0], [5, 10, 35]).not_estimable
     proper = fit_counts([40, 10, 0], [5, 10, 35], model="proper")
     assert proper.not_estimable or proper.curve().area == pytest.approx(proper.auc.estimate, abs=2e-3)
+
+
+def test_a_maximum_far_out_is_found_where_a_share_rounds_to_zero() -> None:
+    """All diseased cases lie above the first cut-off, by eight standard deviations at the maximum."""
+    low, high = np.array([4, 50, 2, 0, 9.0]), np.array([0, 10, 5, 3, 21.0])
+    fit = fit_counts(low, high)
+    assert fit.log_likelihood == pytest.approx(-94.3261935, abs=1e-6)
+    moved = log_likelihood("binormal", low, high, fit.a.estimate * 1.02, fit.b.estimate, np.array(fit.cutoffs))
+    assert moved < fit.log_likelihood
+    assert np.isfinite(fit.goodness.statistic)
+
+
+def test_readers_below_chance_have_no_proper_curve() -> None:
+    fit = fit_counts([5, 5, 4], [9, 5, 4], model="proper")
+    assert "no better than chance" in fit.not_estimable
+    assert fit_counts([5, 5, 4], [9, 5, 4]).auc.estimate < 0.5
 
 
 def test_a_hook_is_named() -> None:
