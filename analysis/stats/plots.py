@@ -240,7 +240,7 @@ def _forest(axis: Axes, result: Result, found: Comparison) -> None:
     beside.spines["right"].set_visible(False)
     reach = max(abs(bound) for bound in axis.get_xlim())
     axis.set_xlim(-reach, reach)
-    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], symmetric=True))
+    axis.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10], symmetric=True))
     decimals = 0 if reach >= 5 else 1 if reach >= 0.8 else 2 if reach >= 0.08 else 3
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(value, places=decimals)))
     axis.set_title(_wrapped(f"← favours {second}", 26), loc="left", fontsize=9, color=colour_of[second][0])
