@@ -24,7 +24,6 @@ from typing import cast
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from analysis.stats.components import COVARIANCES as TWO_SAMPLE
 from analysis.stats.components import components
@@ -115,13 +114,13 @@ def _zero_or_one(value: object) -> int | None:
 def lowered(table: Localisations) -> tuple[Floats, Floats]:
     """Ratings on which the AUC kernel is ALROC's: ``[I·J, n1]`` and ``[I·J, n0]``.
 
-    Ratings are replaced by their ranks within each row, equal ones sharing a rank, and a wrongly located lesion falls
+    Ratings are replaced by their ranks among all, equal ones sharing a rank, and a wrongly located lesion falls
     below every rank, so that it never ties even with a normal case rated −∞.
     """
     rows = table.ratings.scores.shape[0] * table.ratings.scores.shape[1]
     n1 = table.correct.shape[2]
     both = np.concatenate([table.ratings.positives, table.ratings.negatives], axis=2).reshape(rows, -1)
-    ranks = rankdata(both, method="dense", axis=1).astype(np.float64)
+    ranks = np.unique(both, return_inverse=True)[1].reshape(rows, -1) + 1.0
     return np.where(table.correct.reshape(rows, n1), ranks[:, :n1], 0.0), ranks[:, n1:]
 
 

@@ -21,7 +21,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from analysis.stats.laws import f_above, t_critical, t_two_sided
 
 Floats = NDArray[np.float64]
 Random = Literal["readers_cases", "cases", "readers"]
@@ -210,10 +211,9 @@ def interval(
     if not variance > nothing:
         return Interval(estimate, not_estimable=why_not)
     se = math.sqrt(variance)
-    law = stats.norm if math.isinf(df) else stats.t(df)
-    half = float(law.ppf(1 - alpha / 2)) * se
+    half = t_critical(alpha, df) * se
     t = estimate / se
-    return Interval(estimate, se, df, estimate - half, estimate + half, t, float(2 * law.sf(abs(t))))
+    return Interval(estimate, se, df, estimate - half, estimate + half, t, t_two_sided(t, df))
 
 
 def analyse(
@@ -313,12 +313,10 @@ def _test(
         return Omnibus(name, df1=df1, not_estimable=why), None, df2, why
     if random == "cases":
         statistic = df1 * parts.ms_t / denominator
-        p = float(stats.chi2.sf(statistic, df1))
-        omnibus = Omnibus(name, statistic, df1, None, denominator, p)
+        omnibus = Omnibus(name, statistic, df1, None, denominator, f_above(statistic / df1, df1))
     else:
         statistic = parts.ms_t / denominator
-        p = float(stats.chi2.sf(statistic * df1, df1) if math.isinf(df2) else stats.f.sf(statistic, df1, df2))
-        omnibus = Omnibus(name, statistic, df1, df2, denominator, p)
+        omnibus = Omnibus(name, statistic, df1, df2, denominator, f_above(statistic, df1, df2))
     return omnibus, 2 * denominator / readers, df2, why
 
 

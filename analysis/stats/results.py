@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.stats.components import Floats
+from analysis.stats.laws import t_above, t_critical
 from analysis.stats.multiplicity import bonferroni, holm
 from analysis.stats.obuchowski_rockette import (
     Conventions,
@@ -516,7 +516,7 @@ def _cells(
     why: str,
     why_cells: Mapping[tuple[int, int], str],
 ) -> tuple[Cell, ...]:
-    z = float(stats.norm.ppf(1 - alpha / 2))
+    z = t_critical(alpha)
     cells = []
     for i, treatment in enumerate(treatments):
         for j, reader in enumerate(readers):
@@ -573,13 +573,12 @@ def _comparison(
             equivalent = Equivalence(margin, None, None, None, None, None, None, found.not_estimable)
         else:
             taken = found.df if law_df is None else law_df
-            law = stats.norm if math.isinf(taken) else stats.t(taken)
-            half = float(law.ppf(1 - alpha / 2)) * found.se
+            half = t_critical(alpha, taken) * found.se
             change = sign * found.estimate
             statistic = (change + margin) / found.se
             lower = change - half
             noninferiority = Noninferiority(
-                of, to, margin, statistic, found.df, float(law.sf(statistic)), lower, lower > -margin
+                of, to, margin, statistic, found.df, t_above(statistic, taken), lower, lower > -margin
             )
             above, below = (found.estimate + margin) / found.se, (found.estimate - margin) / found.se
             ends = (found.estimate - half, found.estimate + half)
@@ -588,7 +587,7 @@ def _comparison(
                 above,
                 below,
                 found.df,
-                max(float(law.sf(above)), float(law.cdf(below))),
+                max(t_above(above, taken), t_above(-below, taken)),
                 ends,
                 -margin < ends[0] and ends[1] < margin,
             )

@@ -24,11 +24,11 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.stats import froc
 from analysis.stats.components import COVARIANCES, components
 from analysis.stats.froc import check_options, covariance_words
+from analysis.stats.laws import t_above, t_critical, t_two_sided
 from analysis.stats.marks import read_marks
 from analysis.stats.obuchowski_rockette import Interval, Random, analyse
 from analysis.stats.ratings import Ratings, RatingsError, name_of, read_ratings, sentence_list
@@ -317,19 +317,19 @@ def _tested(mean: Interval) -> Interval:
     if mean.se is None or mean.df is None or mean.estimate is None:
         return mean
     t = mean.estimate / mean.se
-    law = stats.norm if math.isinf(mean.df) else stats.t(mean.df)
-    return dataclasses.replace(mean, statistic=t, p=float(2 * law.sf(abs(t))))
+    return dataclasses.replace(mean, statistic=t, p=t_two_sided(t, mean.df))
 
 
 def _noninferiority(found: Interval, ai: str, margin: float, alpha: float) -> Noninferiority:
     """Of the AI to the readers: AI − readers is the difference turned round."""
     if found.se is None or found.df is None or found.estimate is None:
         return Noninferiority(ai, "readers", margin, None, None, None, None, None, found.not_estimable)
-    law = stats.norm if math.isinf(found.df) else stats.t(found.df)
     change = -found.estimate
     statistic = (change + margin) / found.se
-    lower = change - float(law.ppf(1 - alpha / 2)) * found.se
-    return Noninferiority(ai, "readers", margin, statistic, found.df, float(law.sf(statistic)), lower, lower > -margin)
+    lower = change - t_critical(alpha, found.df) * found.se
+    return Noninferiority(
+        ai, "readers", margin, statistic, found.df, t_above(statistic, found.df), lower, lower > -margin
+    )
 
 
 def _against(reader: str, estimate: float, difference: float, variance: float, alpha: float) -> ReaderAgainstAI:
@@ -337,8 +337,8 @@ def _against(reader: str, estimate: float, difference: float, variance: float, a
         why = "not estimable, because the variance of this reader's difference is zero or negative"
         return ReaderAgainstAI(reader, estimate, difference, None, None, None, None, why)
     se = math.sqrt(variance)
-    half = float(stats.norm.ppf(1 - alpha / 2)) * se
-    p = float(2 * stats.norm.sf(abs(difference) / se))
+    half = t_critical(alpha) * se
+    p = t_two_sided(difference / se)
     return ReaderAgainstAI(reader, estimate, difference, se, difference - half, difference + half, p)
 
 
