@@ -6,6 +6,7 @@ Axes, colours and the writing of SVG are the library's (:mod:`analysis.stats.plo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from analysis.services.reporting import Numbers, arm_names, capital, fixed, percent
@@ -267,9 +268,38 @@ def gaze(numbers: Numbers, endpoint: Numbers) -> bytes:
     return figure_svg(figure, "Heat maps of gaze per arm, and of GazeX’s inspection path")
 
 
+@dataclass
+class _Group:
+    """A bin of a stored calibration, as the library's diagram takes it."""
+
+    predicted: float
+    observed: float
+    count: int
+    lower: float | None
+    upper: float | None
+
+
+def calibration(numbers: Numbers, endpoint: Numbers) -> bytes:
+    """The reliability diagram of every arm, and of GazeX's probabilities."""
+    found = numbers["calibration"]
+    stored = {name: (found.get("arms") or {}).get(key) for key, name, *_ in _arms_in_order(numbers)}
+    stored["GazeX alone"] = found.get("model")
+    groups: dict[str, list[_Group]] = {
+        name: [
+            _Group(one["mean_probability"], one["observed"], one["n"], one["lower"], one["upper"])
+            for one in own["bins"]
+        ]
+        for name, own in stored.items()
+        if own
+    }
+    figure = plots.calibration(groups or {"not estimable": []})
+    return figure_svg(figure, "Reliability of confidence per arm")
+
+
 #: Figures by the name in their address.
 FIGURES: dict[str, Callable[[Numbers, Any], bytes]] = {
     "roc": roc, "forest": forest, "scores": scores, "times": times, "smooth": smooth, "subgroups": subgroups,
     "reliance": reliance,
     "gaze": gaze,
+    "calibration": calibration,
 }  # fmt: skip

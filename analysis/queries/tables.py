@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from django.db.models import Q
@@ -28,6 +29,7 @@ from study.models import (
     Response,
     Stage,
     Study,
+    blob_path,
 )
 from study.queries.reading import shown_image
 from study.services.assistance import output_for
@@ -40,6 +42,8 @@ AGE_BANDS = ((40, "under 40"), (65, "40 to 64"), (200, "65 and over"))
 
 def files_of(study: Study) -> dict[str, bytes]:
     """Every table of the study as the bytes of its CSV file, by name without the ending.
+
+    Not the one of measures of gaze and reports: those are made from recordings, and kept as they were made.
 
     Raises:
         ReadingsError: a case that was read has no reference standard.
@@ -62,8 +66,12 @@ def files_of(study: Study) -> dict[str, bytes]:
         "cases": written("cases", _cases(findings, cases, images, truth)),
         "readers": written("readers", _readers(study)),
         "reads": written("reads", _reads(study, protocol)),
-        "measures": written("measures", _measures(study)),
     }
+
+
+def measures_path(sha256: str) -> Path:
+    """Where the table of measures that an analysis compared lies, by its hash."""
+    return blob_path("analysis", sha256, ".csv")
 
 
 def sha256_of(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -286,7 +294,3 @@ def _reads(study: Study, protocol: ProtocolVersion) -> Iterable[tuple[Any, ...]]
             read.seconds if read is not None else None,
             recordings.get(read.pk, "none") if read is not None else "none",
         )
-
-
-def _measures(study: Study) -> Iterable[tuple[Any, ...]]:
-    return []

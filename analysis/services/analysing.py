@@ -17,8 +17,9 @@ from django.utils import timezone
 
 from analysis.models import AnalysisPlan, AnalysisResult, AnalysisRun
 from analysis.queries.readings import ReadingsError, arms_of, current_protocol
-from analysis.queries.tables import facts_of, files_of, sha256_of
+from analysis.queries.tables import facts_of, files_of, measures_path, sha256_of
 from study.models import AuditEntry, Study
+from study.services import blobs
 from study.services.audit import record
 from study.services.errors import Refused
 
@@ -69,7 +70,7 @@ def analyse_study(*, study: Study, actor: Any, progress: Progress | None = None)
         Refused: the study is no comparison, is not unblinded, has no locked plan, or its readings cannot be used.
     """
     # Costs two seconds of imports, which a page or a command that computes nothing need not pay.
-    from .computing import guarded, numbers_of
+    from .computing import guarded, numbers_of, written
 
     plan = _plan_of(study)
     body = complete(plan.body)
@@ -85,10 +86,15 @@ def analyse_study(*, study: Study, actor: Any, progress: Progress | None = None)
         raise Refused(f"{study.name} has no submitted reads; there is nothing to analyse.")
 
     numbers = numbers_of(files, facts, progress=lambda step, done, _: tell(step, done + 1, total))
+    measures: list[Any] = []
     for place, (name, words, function) in enumerate(_beside_the_tables()):
         tell(words, total - len(BESIDE) - 1 + place, total)
-        numbers[name] = guarded(partial(function, study=study, body=body, arms=arms_of(study)))
+        values: list[Any] = []
+        numbers[name] = guarded(partial(function, study=study, body=body, arms=arms_of(study), values=values))
+        measures += values
+    files["measures"] = written("measures", measures)
     hashes = sha256_of(files)
+    blobs.write(measures_path(hashes["measures.csv"]), files["measures"])
     inputs: dict[str, Any] = {
         "readings": files["readings"].count(b"\n") - 1,
         "readings_sha256": hashes["readings.csv"],
@@ -128,7 +134,7 @@ def steps(body: dict[str, Any]) -> int:
     return computed(body) + len(BESIDE) + 1
 
 
-#: Parts of a result that are computed from recordings and reports, which no table holds.
+#: Parts of a result that are measured on recordings and reports; a table holds what was compared of them.
 BESIDE = ("gaze", "text")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from analysis.models import AnalysisResult
 from analysis.queries.readings import ReadingsError
-from analysis.queries.tables import files_of, sha256_of
+from analysis.queries.tables import files_of, measures_path, sha256_of
 from study.services.errors import Refused
 
 from .analysing import code_version
@@ -54,13 +54,17 @@ def checked_tables(result: AnalysisResult) -> dict[str, bytes]:
     Raises:
         Refused: an earlier version made the result, or what is stored of the study has changed since.
     """
-    wanted = result.inputs.get("tables")
-    if wanted is None:
+    wanted = result.inputs.get("tables", {})
+    if "measures.csv" not in wanted:
         raise Refused("An earlier version made this result; run the analysis again and take the bundle of that one.")
     try:
         files = files_of(result.study)
     except ReadingsError as error:
         raise Refused(error.sentence) from error
+    measures = measures_path(wanted["measures.csv"])
+    if not measures.exists():
+        raise Refused("The table of measures of this result is missing on the server; run the analysis again.")
+    files["measures"] = measures.read_bytes()
     changed = [name for name, digest in sha256_of(files).items() if wanted.get(name) != digest]
     if changed:
         raise Refused(

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from analysis.stats.reader_study import SCHEMA, compute, guarded, parse
+from analysis.stats.reader_study.tables import written
 
-__all__ = ["SCHEMA", "guarded", "numbers_of"]
+__all__ = ["SCHEMA", "guarded", "numbers_of", "written"]
 
 
 def numbers_of(

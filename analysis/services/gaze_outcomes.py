@@ -43,7 +43,12 @@ _OF_ASSISTANCE: Final = {
 
 
 def compute_gaze(
-    *, study: Study, body: Mapping[str, Any], arms: Sequence[Arm], horizon_s: float = gaze.HORIZON_S
+    *,
+    study: Study,
+    body: Mapping[str, Any],
+    arms: Sequence[Arm],
+    horizon_s: float = gaze.HORIZON_S,
+    values: list[Value] | None = None,
 ) -> dict[str, Any]:
     """Every gaze outcome of a comparison, as plain values fit for JSON, numbers to ten significant digits.
 
@@ -54,6 +59,7 @@ def compute_gaze(
         body: its analysis plan's; ``random``, ``alpha`` and ``reference_arm`` are used.
         arms: the study's, the unassisted one first.
         horizon_s: seconds to which the time to first fixation is restricted.
+        values: where to put the numbers per read that were compared, for a table of them.
 
     Returns:
         - ``schema``; ``not_estimable``: why there is no outcome at all, else ""
@@ -111,7 +117,26 @@ def compute_gaze(
     ]
     out["outcomes"] = [{"group": group, **one.to_dict()} for group, outcomes in groups for one in outcomes]
     out["heat_maps"] = _heat_maps(looks, model, [arm.key for arm in arms])
+    if values is not None:
+        values += values_of("gaze", groups)
     return compact(out)
+
+
+#: reader, arm, case, outcome, weighting of a ratio, value, numerator, denominator.
+Value = tuple[str, str, str, str, str, float | None, float | None, float | None]
+
+
+def values_of(part: str, groups: Sequence[tuple[str, Sequence[Outcome]]]) -> list[Value]:
+    """The numbers per read of outcomes, each named by ``part``, its group and its key."""
+    rows: list[Value] = []
+    for group, outcomes in groups:
+        for one in outcomes:
+            for row in one.values.to_dict("records") if one.values is not None else []:
+                numbers = (row.get(name) for name in ("value", "numerator", "denominator"))
+                value, over, under = (None if number is None else float(number) for number in numbers)
+                key = (str(row["reader"]), str(row["treatment"]), str(row["case"]))
+                rows.append((*key, f"{part}/{group}/{one.key}", one.weighting, value, over, under))
+    return sorted(rows, key=lambda row: (row[3], row[:3]))
 
 
 def compact(out: dict[str, Any]) -> dict[str, Any]:

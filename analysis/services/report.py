@@ -585,7 +585,47 @@ def _standalone(numbers: Numbers, facts: Facts) -> list[Block]:
 
 
 def _calibration(numbers: Numbers, facts: Facts) -> list[Block]:
-    return [heading("Calibration of confidence"), *not_there(numbers.get("calibration", {}))]
+    found, names = numbers["calibration"], arm_names(numbers)
+    blocks = [heading("Calibration of confidence")]
+    if found.get("not_estimable"):
+        return blocks + not_there(found)
+    named = [(names[key], one) for key, one in found["arms"].items()]
+    if found["model"]:
+        named.append(("GazeX alone", found["model"]))
+
+    def cell(estimate: Numbers) -> str:
+        if estimate["value"] is None:
+            return "not estimable"
+        ends = interval(estimate["lower"], estimate["upper"], 2)
+        return fixed(estimate["value"], 2) + (f" ({ends})" if ends != "–" else "")
+
+    rows = [
+        [name, str(one["reads"]), cell(one["brier"]), cell(one["ece"]), cell(one["slope"]), cell(one["intercept"])]
+        for name, one in named
+    ]
+    blocks.append(
+        figure(
+            "calibration",
+            "Reliability diagram per arm; the table gives the summary.",
+            "Each confidence step stands for a probability; on the dotted line it is as often right as it says.",
+        )
+    )
+    blocks.append(
+        table(
+            f"Calibration, {percent(numbers['plan']['alpha'])}",
+            ["Arm", "Reads", "Brier score", "Calibration error", "Slope", "Intercept"],
+            rows,
+        )
+    )
+    for change in found["brier"]["comparisons"]:
+        words = " − ".join(names[key] for key in change["treatments"])
+        difference = f"{fixed(change['difference'])} ({interval_of(change)})"
+        reason = change["not_estimable"]
+        blocks.append(
+            said(f"Brier score, {words}: {difference}; lower is better." if not reason else f"{words}: {reason}.")
+        )
+    lines = [line for _, one in named for line in [*one["conventions"], *one["warnings"]]]
+    return blocks + listed(dict.fromkeys(lines))
 
 
 def _agreement(numbers: Numbers, facts: Facts) -> list[Block]:

@@ -21,7 +21,7 @@ from analysis.stats.gaze import How, Look, Outcome
 from gazex.findings import label_sentence
 from study.models import Arm, Study
 
-from .gaze_outcomes import compact
+from .gaze_outcomes import Value, compact, values_of
 
 SCHEMA: Final = "gazeroom.text_outcomes/1"
 MODEL: Final = "GazeX"
@@ -50,7 +50,9 @@ _MIOU: Final = (
 _HIT: Final = "A place is hit by a point, or the centre of a box, of the same finding that lies in the reference's box."
 
 
-def compute_text(*, study: Study, body: Mapping[str, Any], arms: Sequence[Arm]) -> dict[str, Any]:
+def compute_text(
+    *, study: Study, body: Mapping[str, Any], arms: Sequence[Arm], values: list[Value] | None = None
+) -> dict[str, Any]:
     """Every text outcome of a comparison, as plain values fit for JSON, numbers to ten significant digits.
 
     Whether the study may be looked at is the caller's business.
@@ -59,6 +61,7 @@ def compute_text(*, study: Study, body: Mapping[str, Any], arms: Sequence[Arm]) 
         study: the comparison.
         body: its analysis plan's; ``random``, ``alpha`` and ``reference_arm`` are used.
         arms: the study's, the unassisted one first.
+        values: where to put the numbers per read that were compared, for a table of them.
 
     Returns:
         - ``schema``; ``not_estimable``: why there is no outcome at all, else ""
@@ -110,7 +113,10 @@ def compute_text(*, study: Study, body: Mapping[str, Any], arms: Sequence[Arm]) 
         ("places", _places(reads, truth, how)),
     ]
     out["outcomes"] = [{"group": group, **one.to_dict()} for group, outcomes in groups for one in outcomes]
-    out["model"] = [one.to_dict() for one in _model_alone(model, truth, findings, how)]
+    alone = _model_alone(model, truth, findings, how)
+    out["model"] = [one.to_dict() for one in alone]
+    if values is not None:
+        values += values_of("text", [*groups, ("model alone", alone)])
     out["findings"] = {arm.key: _scores(arm.key, written, labels, truth, findings) for arm in arms}
     return compact(out)
 
@@ -192,6 +198,7 @@ def _f1_outcomes(
             f"{key}f1_macro", f"macro F1 of the {whose}", "", out[0].reads, result,
             "" if result is not None else _NO_MACRO,
             ("The mean over findings of each reader's F1; findings neither stated nor true are left out.",),
+            None if result is None else gaze.figure_values(table, columns, _macro_f1),
         )
     )  # fmt: skip
     return out

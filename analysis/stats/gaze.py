@@ -107,6 +107,9 @@ class Outcome:
         result: the comparison; None where nothing can be said.
         not_estimable: why ``result`` is None.
         conventions: what was decided, beside what the result says.
+        values: the numbers per read that were compared, columns ``reader, treatment, case`` and ``value`` or
+            ``numerator, denominator``; None where nothing was.
+        weighting: of a ratio; empty for a mean.
     """
 
     key: str
@@ -116,9 +119,11 @@ class Outcome:
     result: Result | None = None
     not_estimable: str = ""
     conventions: tuple[str, ...] = field(default=())
+    values: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+    weighting: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON."""
+        """Plain values, fit for JSON; without the values per read."""
         return {
             "key": self.key,
             "label": self.label,
@@ -159,6 +164,7 @@ def outcome_of_means(
         how,
         conventions,
         nothing,
+        {value: "value"},
     )
 
 
@@ -189,9 +195,10 @@ def outcome_of_ratios(
         how,
         conventions,
         nothing,
+        {numerator: "numerator", denominator: "denominator"},
     )
     occasions = frame[frame[denominator] > 0] if len(frame) else frame
-    return dataclasses.replace(found, reads=_counts(occasions))
+    return dataclasses.replace(found, reads=_counts(occasions), weighting=weighting)
 
 
 def _has(frame: pd.DataFrame, *columns: str) -> None:
@@ -214,7 +221,9 @@ def _outcome(
     how: How | None,
     conventions: Sequence[str],
     nothing: str,
+    columns: Mapping[str, str],
 ) -> Outcome:
+    """``columns``: those that were compared, with what they are called among an outcome's values."""
     chosen = how or How()
     out = Outcome(key, label, unit, _counts(some), conventions=tuple(conventions))
     if not len(some):
@@ -228,7 +237,8 @@ def _outcome(
     if lone:
         said = f"Left out, for a single read shows no variance over cases: {sentence_list(lone)}."
         result = dataclasses.replace(result, warnings=(*result.warnings, said))
-    return dataclasses.replace(out, result=result, reads=_counts(some))
+    values = some[[*KEYS, *columns]].rename(columns=dict(columns)).reset_index(drop=True)
+    return dataclasses.replace(out, result=result, reads=_counts(some), values=values)
 
 
 def _without_lone(some: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -276,23 +286,13 @@ def compare_figure(
         The result, whose warnings name the readers without a figure under a treatment; None where nobody has one.
     """
     chosen = how or How()
-    _has(frame, *columns)
-    rows: list[dict[str, Any]] = []
-    without = []
-    for (reader, treatment), own in frame.groupby(["reader", "treatment"], sort=False):
-        values = own[list(columns)].to_numpy(dtype=np.float64)
-        pseudo = _pseudo_values(values, figure) if len(own) >= max(least, 2) else None
-        if pseudo is None:
-            without.append(f"reader {name_of(reader)} under {name_of(treatment)} ({len(own)} cases)")
-            continue
-        for case, value in zip(own["case"], pseudo, strict=True):
-            rows.append({"reader": reader, "treatment": treatment, "case": case, name: value})
-    if not rows:
+    values, without = _figure_values(frame, columns, figure, least)
+    if values.empty:
         return None
     options: dict[str, Any] = {"random": chosen.random, "alpha": chosen.alpha}
-    if chosen.reference is not None and name_of(chosen.reference) in {name_of(row["treatment"]) for row in rows}:
+    if chosen.reference is not None and name_of(chosen.reference) in {name_of(t) for t in values["treatment"]}:
         options["reference"] = chosen.reference
-    result = compare_means(pd.DataFrame(rows), name, **options)
+    result = compare_means(values.rename(columns={"value": name}), name, **options)
     warnings = list(result.warnings)
     if without:
         warnings.append(f"No {name} for {sentence_list(without)}: too few cases, or values that do not vary.")
@@ -301,6 +301,30 @@ def compare_figure(
         warnings=tuple(warnings),
         conventions=(*result.conventions, f"{name} is each reader's own over cases; delete-one-case jackknife."),
     )
+
+
+def figure_values(
+    frame: pd.DataFrame, columns: Sequence[str], figure: Callable[[Floats], float | None], *, least: int = 3
+) -> pd.DataFrame:
+    """The numbers per read that :func:`compare_figure` compares: ``reader, treatment, case, value``."""
+    return _figure_values(frame, columns, figure, least)[0]
+
+
+def _figure_values(
+    frame: pd.DataFrame, columns: Sequence[str], figure: Callable[[Floats], float | None], least: int
+) -> tuple[pd.DataFrame, list[str]]:
+    """The pseudo-values, and who has no figure."""
+    _has(frame, *columns)
+    rows: list[tuple[Any, ...]] = []
+    without = []
+    for (reader, treatment), own in frame.groupby(["reader", "treatment"], sort=False):
+        values = own[list(columns)].to_numpy(dtype=np.float64)
+        pseudo = _pseudo_values(values, figure) if len(own) >= max(least, 2) else None
+        if pseudo is None:
+            without.append(f"reader {name_of(reader)} under {name_of(treatment)} ({len(own)} cases)")
+            continue
+        rows += [(reader, treatment, case, value) for case, value in zip(own["case"], pseudo, strict=True)]
+    return pd.DataFrame(rows, columns=[*KEYS, "value"]), without
 
 
 def _pseudo_values(values: Floats, figure: Callable[[Floats], float | None]) -> Floats | None:
@@ -716,6 +740,7 @@ def centroid_outcomes(
                 result,
                 why,
                 _CENTROIDS,
+                None if result is None else figure_values(table, [axis, f"model_{axis}"], icc_agreement),
             )
         )
     return out

@@ -185,10 +185,33 @@ def agreement(tables: Tables, plan: dict[str, Any], arms: list[dict[str, Any]]) 
     return out
 
 
+def calibrated(tables: Tables, plan: dict[str, Any], arms: list[dict[str, Any]]) -> dict[str, Any]:
+    """Calibration of confidence in each arm, of GazeX's probabilities, and the difference in Brier score."""
+    from analysis.stats.calibration import FIVE_STEPS, calibration, compare_brier
+
+    finding, alpha = plan["endpoints"][0]["finding"], plan["alpha"]
+    table = endpoint_readings(tables.readings, finding).rename(columns={"arm": "treatment"})
+    found = calibration(table, "rating", scale=FIVE_STEPS, alpha=alpha)
+    out: dict[str, Any] = {
+        "finding": finding,
+        "arms": {arm: dataclasses.asdict(one) for arm, one in found.items()},
+        "model": None,
+        "brier": compare_brier(
+            table, "rating", scale=FIVE_STEPS, random=plan["random"], alpha=alpha, reference=plan["reference_arm"]
+        ).to_dict(),
+    }
+    said = advice(tables.assistance, finding)
+    if not said.empty:
+        alone = calibration(said.assign(reader=AI), alpha=alpha)
+        out["model"] = dataclasses.asdict(next(iter(alone.values())))
+    return out
+
+
 #: By their place in a result: what is being done, and the function that does it.
 OUTCOMES: dict[str, tuple[str, Outcome]] = {
     "reliance": ("Looking at reliance on GazeX", reliance),
     "standalone": ("Setting GazeX alone against the readers", standalone),
+    "calibration": ("Looking at the calibration of confidence", calibrated),
     "agreement": ("Looking at agreement between readers", agreement),
     "smooth": ("Fitting smooth ROC curves", smooth),
 }

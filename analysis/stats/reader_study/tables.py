@@ -57,8 +57,8 @@ COLUMNS: Final[dict[str, dict[str, Kind]]] = {
     },
     # One row per read and outcome of its gaze or its report: a value, or a numerator over a denominator.
     "measures": {
-        "reader": "text", "arm": "text", "case": "text", "outcome": "text", "value": "number or empty",
-        "numerator": "number or empty", "denominator": "number or empty",
+        "reader": "text", "arm": "text", "case": "text", "outcome": "text", "weighting": "text",
+        "value": "number or empty", "numerator": "number or empty", "denominator": "number or empty",
     },
 }  # fmt: skip
 
