@@ -198,27 +198,48 @@ def _absolute(
     single = (between - error) / denominator
     f, df1, df2 = between / error, n - 1, (n - 1) * (k - 1)
     p = float(stats.f.sf(f, df1, df2))
-    a = k * single / (n * (1 - single))
-    b = 1 + k * single * (n - 1) / (n * (1 - single))
-    v = (a * raters + b * error) ** 2 / ((a * raters) ** 2 / (k - 1) + (b * error) ** 2 / df2)
-    rest = k * raters + (k * n - k - n) * error
-    low, high = float(stats.f.ppf(1 - alpha / 2, df1, v)), float(stats.f.ppf(1 - alpha / 2, v, df1))
-    lower = n * (between - low * error) / (low * rest + n * between)
-    upper = n * (high * between - error) / (rest + n * high * between)
+    lower, upper = _absolute_interval(single, between, raters, error, n, k, alpha)
+    why = "" if lower is not None else "its interval is not estimable, because its degrees of freedom are too few"
 
-    def stepped(r: float) -> float | None:
-        return k * r / (1 + (k - 1) * r) if 1 + (k - 1) * r > _NOTHING else None
+    def stepped(r: float | None) -> float | None:
+        return None if r is None or not 1 + (k - 1) * r > _NOTHING else k * r / (1 + (k - 1) * r)
 
-    found = {"(2,1)": IntraclassCorrelation("(2,1)", _ICC_WORDS["(2,1)"], single, lower, upper, f, df1, df2, p)}
+    found = {"(2,1)": IntraclassCorrelation("(2,1)", _ICC_WORDS["(2,1)"], single, lower, upper, f, df1, df2, p, why)}
     mean = stepped(single)
     if mean is None:
-        why = "not estimable, because the single rating's ICC is at its least value"
-        found["(2,k)"] = IntraclassCorrelation("(2,k)", _ICC_WORDS["(2,k)"], None, not_estimable=why)
+        none = "not estimable, because the single rating's ICC is at its least value"
+        found["(2,k)"] = IntraclassCorrelation("(2,k)", _ICC_WORDS["(2,k)"], None, not_estimable=none)
     else:
+        below = stepped(lower)
+        if below is None and not why:
+            why = "its interval has no lower bound, because that of a single rating is at its least value"
         found["(2,k)"] = IntraclassCorrelation(
-            "(2,k)", _ICC_WORDS["(2,k)"], mean, stepped(lower), stepped(upper), f, df1, df2, p
+            "(2,k)", _ICC_WORDS["(2,k)"], mean, below, stepped(upper), f, df1, df2, p, why
         )
     return found
+
+
+def _absolute_interval(
+    single: float, between: float, raters: float, error: float, n: int, k: int, alpha: float
+) -> tuple[float | None, float | None]:
+    """McGraw and Wong's interval of ICC(2,1); (None, None) where its F quantiles have no value."""
+    a = k * single / (n * (1 - single))
+    b = 1 + k * single * (n - 1) / (n * (1 - single))
+    spread = (a * raters) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1))
+    v = (a * raters + b * error) ** 2 / spread if spread > 0 else 0.0
+    if not v > 0:
+        return None, None
+    low, high = float(stats.f.ppf(1 - alpha / 2, n - 1, v)), float(stats.f.ppf(1 - alpha / 2, v, n - 1))
+    if math.isnan(low) or math.isnan(high) or math.isinf(high):
+        return None, None
+    rest = k * raters + (k * n - k - n) * error
+    if math.isinf(low):
+        lower = -n * error / rest if rest > 0 else None
+    else:
+        lower = n * (between - low * error) / (low * rest + n * between)
+    if lower is None or not rest + n * high * between > 0:
+        return None, None
+    return lower, n * (high * between - error) / (rest + n * high * between)
 
 
 def weight_matrix(weights: str | ArrayLike, categories: Sequence[Hashable]) -> Floats:

@@ -207,7 +207,7 @@ def compare_means(
     Args:
         frame: columns ``reader, treatment, case`` and ``value``, one row per read; see :func:`read_reads`.
         value: the column of numbers; its name is the result's figure of merit.
-        covariance: "delong", "jackknife" or "unbiased": for means these are the same estimate.
+        covariance: "delong", "jackknife", "unbiased" or "pairwise": for means these are the same estimate.
         random: "readers_cases", "cases" or "readers".
         alpha: two-sided.
         reference: the treatment the others are compared with (other − reference); without it, earlier − later.
@@ -639,7 +639,10 @@ def _in_order(reads: Reads, reference: str | None) -> Reads:
 
 
 def _check(covariance: str, random: str, alpha: float, margin: float | None) -> None:
-    for argument, given, allowed in (("covariance", covariance, tuple(COVARIANCES)), ("random", random, RANDOM)):
+    for argument, given, allowed in (
+        ("covariance", covariance, (*COVARIANCES, "pairwise")),
+        ("random", random, RANDOM),
+    ):
         if given not in allowed:
             raise RatingsError(f"{argument} is {given!r}; it must be one of {', '.join(map(repr, allowed))}.")
     if not 0 < alpha < 1:

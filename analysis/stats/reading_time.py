@@ -26,6 +26,8 @@ from analysis.stats.ratings import RatingsError, name_of, row_word
 from analysis.stats.results import plain
 
 Floats = NDArray[np.float64]
+#: Random effects larger than this many residual standard deviations leave no residual to speak of.
+_LARGEST = 1e5
 TIME_COLUMNS = ("reader", "case", "assisted", "period", "seconds")
 
 
@@ -157,6 +159,8 @@ def reading_time(frame: pd.DataFrame, *, alpha: float = 0.05, reader_slope: bool
     centre = float(log_seconds.mean())
     problem = _problem(x, log_seconds - centre, list(effects.values()))
     theta = _fit(problem, len(effects))
+    if theta.max() >= _LARGEST / 2:
+        return no("the readings are too few for the model: it leaves no residual variation")
     deviance, sigma2, beta, covariance = _profile(theta, problem)
     beta[0] += centre
     if not sigma2 > 1e-12:
@@ -192,12 +196,16 @@ def reading_time(frame: pd.DataFrame, *, alpha: float = 0.05, reader_slope: bool
         variances=variances,
         reml=deviance,
         ratio=math.exp(found.estimate),
-        ratio_lower=math.exp(found.lower),
-        ratio_upper=math.exp(found.upper),
+        ratio_lower=_exp(found.lower),
+        ratio_upper=_exp(found.upper),
         alpha=alpha,
         conventions=tuple(conventions),
         warnings=tuple(warnings),
     )
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < 709 else math.inf
 
 
 def _read(frame: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats, Floats, Floats]:
@@ -285,7 +293,10 @@ def _fit(problem: _Problem, effects: int) -> Floats:
     """Relative standard deviations at the REML optimum, each ≥ 0; what is as good at zero is zero."""
 
     def deviance(theta: Floats) -> float:
-        return _profile(np.abs(theta), problem)[0]
+        try:
+            return _profile(np.clip(np.abs(theta), 0, _LARGEST), problem)[0]
+        except linalg.LinAlgError:
+            return math.inf
 
     starts = [
         optimize.minimize(
@@ -305,7 +316,7 @@ def _fit(problem: _Problem, effects: int) -> Floats:
             "initial_simplex": np.vstack([best.x, best.x + np.diag(0.02 * np.maximum(1.0, best.x))]),
         },
     )
-    theta = np.abs(polished.x)
+    theta = np.clip(np.abs(polished.x), 0, _LARGEST)
     for effect in np.flatnonzero(theta < 0.01):
         without = theta.copy()
         without[effect] = 0.0
@@ -346,5 +357,7 @@ def _sensitivity(theta: Floats, sigma: float, free: NDArray[np.bool_], problem: 
                 wa * wb * at(ka * unit[a] + kb * unit[b])[0] for ka, wa in weights.items() for kb, wb in weights.items()
             )
             hessian[a, b] = hessian[b, a] = mixed / (steps[a] * steps[b])
-    uncertainty: Floats = 2 * np.asarray(np.linalg.pinv(hessian, hermitian=True), dtype=np.float64)
-    return gradient, uncertainty
+    # θ and σ may differ by many powers of ten: bring the curvatures to one before inverting.
+    unit_of = 1 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    scaled = np.linalg.pinv(unit_of[:, None] * hessian * unit_of, hermitian=True, rcond=1e-10)
+    return gradient, np.asarray(2 * unit_of[:, None] * scaled * unit_of, dtype=np.float64)

@@ -293,3 +293,12 @@ def test_limits_of_agreement_hold_the_differences_they_say() -> None:
         bland_altman([1, np.nan], [1, 2])
     with pytest.raises(ValueError, match="two equally long lists"):
         bland_altman([1], [1])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_few_units_give_a_number_or_a_reason_and_never_nan(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 3, (rng.integers(2, 6), rng.integers(2, 5))).astype(float)
+    for found in icc(scores).values():
+        found.to_dict()
+        assert found.not_estimable or found.lower <= found.estimate <= found.upper

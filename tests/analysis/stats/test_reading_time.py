@@ -173,12 +173,13 @@ def test_row_order_and_names_do_not_matter() -> None:
         assert (one.estimate, one.se, one.df) == pytest.approx((again.estimate, again.se, again.df), rel=1e-4)
 
 
-@pytest.mark.parametrize("noise", [1e-4, 3.0], ids=["quiet", "noisy"])
-def test_the_fit_does_not_depend_on_how_large_the_noise_is(noise: float) -> None:
-    found = reading_time(times(9, slope_sd=0.4, noise=noise))
-    assert found.variances["residual"] == pytest.approx(noise**2, rel=0.3)
-    assert found.ratio_lower < found.ratio < found.ratio_upper
-    assert 3 < effect(found).df < 200
+def test_the_fit_does_not_depend_on_how_large_the_noise_is() -> None:
+    quiet, less, noisy = (reading_time(times(9, slope_sd=0.4, noise=noise)) for noise in (1e-4, 1e-2, 3.0))
+    for found, noise in ((quiet, 1e-4), (less, 1e-2), (noisy, 3.0)):
+        assert found.variances["residual"] == pytest.approx(noise**2, rel=0.3)
+        assert found.ratio_lower < found.ratio < found.ratio_upper
+    assert effect(quiet).df == pytest.approx(effect(less).df, rel=0.02)
+    assert 4 < effect(quiet).df < 12  # six readers
 
 
 def test_the_interval_of_the_ratio_covers_as_often_as_it_says() -> None:
@@ -228,3 +229,18 @@ def test_a_row_that_cannot_be_used_is_named() -> None:
     ):
         with pytest.raises(RatingsError, match=sentence):
             reading_time(frame.assign(**{column: frame[column].where(frame.index != 3, value)}))
+
+
+def test_readings_that_the_model_fits_exactly_are_too_few() -> None:
+    rows = [
+        (1, 1, 0, 2.7),
+        (1, 4, 0, 2.7),
+        (2, 2, 0, 1.0),
+        (2, 3, 1, 0.05),
+        (3, 1, 1, 12.2),
+        (3, 2, 0, 2.7),
+        (3, 2, 1, 12.2),
+    ]
+    frame = pd.DataFrame(rows, columns=["reader", "case", "assisted", "seconds"]).assign(period=1)
+    found = reading_time(frame)
+    assert "leaves no residual variation" in found.not_estimable and found.fixed == ()
