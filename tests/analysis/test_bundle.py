@@ -17,10 +17,15 @@ import pytest
 from analysis.models import AnalysisResult
 from analysis.services.analysing import analyse_study
 from analysis.services.bundle import bundle, checked_tables
+from analysis.services.planning import lock_default_plan
+from analysis.stats.reader_study.measured import outcomes_of
 from analysis.stats.reader_study.recompute import differences
 from study.models import Study
+from study.services import studies
 from study.services.errors import Refused
 from tests.analysis.comparison import unblinded_comparison
+from tests.analysis.test_gaze_outcomes import comparison as with_gaze
+from tests.analysis.test_gaze_outcomes import record
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +70,29 @@ def test_the_bundles_program_recomputes_every_number_and_notices_a_changed_one(
     assert status == 1
     assert "tables/readings.csv is not the file that the result was computed from" in said
     assert "numbers.endpoints[0]" in said and "stored" in said and "computed" in said
+
+
+def test_what_was_compared_of_gaze_and_reports_is_recomputed_too(tmp_path: Path) -> None:
+    study = with_gaze()
+    record(study)
+    coordinator = study.created_by
+    study = studies.close_study(study=study, actor=coordinator)
+    lock_default_plan(study=study, actor=coordinator)
+    study = studies.unblind_study(study=study, actor=coordinator)
+    result = analyse_study(study=study, actor=coordinator)
+    compared = outcomes_of(result.numbers)
+    assert {name.split("/")[1] for name in compared} >= {"read", "findings", "scanpath", "centroid", "map", "places"}
+    root = unpacked(result, tmp_path)
+    status, said = recomputed(root)
+    assert status == 0, said
+
+    path = root / "tables" / "measures.csv"
+    text = path.read_text()
+    row = next(line for line in text.splitlines() if ",gaze/read/viewing_s," in line)
+    value = float(row.split(",")[5])
+    path.write_text(text.replace(row, row.replace(row.split(",")[5], repr(value + 1))))
+    status, said = recomputed(root)
+    assert status == 1 and "gaze/read/viewing_s.means" in said and "gaze/read/fixations" not in said
 
 
 def test_a_number_changed_in_the_stored_result_is_found(analysed: tuple[Study, AnalysisResult], tmp_path: Path) -> None:

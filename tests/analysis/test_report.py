@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from analysis.figures import FIGURES
 from analysis.models import AnalysisPlan, AnalysisResult
 from analysis.services import typesetting
 from analysis.services.analysing import analyse_study
@@ -72,6 +73,16 @@ def test_every_figure_of_the_report_is_drawn(analysed: tuple[Study, Client, Anal
         address = reverse("analysis:figure", args=[study.slug, result.pk, block["name"]])
         response = client.get(address, {"endpoint": block["endpoint"]} if block["endpoint"] else {})
         assert response.status_code == 200 and b"<svg" in response.content, block["name"]
+
+
+def test_heat_maps_are_drawn_for_each_arm_and_gazex(analysed: tuple[Study, Client, AnalysisResult]) -> None:
+    numbers = dict(analysed[2].numbers)
+    spot = [[0.0, 0.2], [0.4, 1.0]]
+    numbers["gaze"] = {"heat_maps": {"arms": {"unassisted": spot, "gazex": None}, "model": spot}}
+    drawn = FIGURES["gaze"](numbers, numbers["endpoints"][0]).decode()
+    assert drawn.count("<image") == 3 and "no gaze" in drawn  # two maps and the colour bar
+    for words in ("Unassisted", "With GazeX", "GazeX’s inspection"):
+        assert words in drawn
 
 
 def test_the_pdf_is_the_same_each_time_and_names_the_study(analysed: tuple[Study, Client, AnalysisResult]) -> None:
