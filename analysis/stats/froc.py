@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from analysis.stats.components import Components, components, delong_covariance
 from analysis.stats.marks import Ints, Marks, read_marks
-from analysis.stats.obuchowski_rockette import RANDOM, Random, Truncation
+from analysis.stats.obuchowski_rockette import Truncation
+from analysis.stats.options import check_bootstrap, check_level, check_margin, known, random_of
 from analysis.stats.ratings import RatingsError
 from analysis.stats.results import MULTIPLICITY, Multiplicity, Result, result_from
 
@@ -261,18 +262,21 @@ def analyze_froc(
     Raises:
         RatingsError: a table is faulty, or an argument names nothing known; one sentence.
     """
-    random = random.replace("+", "_")
-    check_options(fom, FIGURES_OF_MERIT, covariance, COVARIANCES, random, margin, alpha)
-    check_comparison(truncation, equivalence, multiplicity, margin)
-    if replicates < 2:
-        raise RatingsError(f"replicates is {replicates}; a bootstrap needs two draws, and 2000 are usual.")
+    known("fom", fom, FIGURES_OF_MERIT)
+    known("covariance", covariance, COVARIANCES)
+    known("truncation", truncation, ("none", "truncate"))
+    known("multiplicity", multiplicity, MULTIPLICITY)
+    law = random_of(random)
+    check_margin(margin, equivalence=equivalence)
+    check_level(alpha)
+    check_bootstrap(replicates, seed)
     table = read_marks(marks, truth, weighted=fom.startswith("w"), readers=readers, treatments=treatments)
     figures = figures_of_merit(table, fom)
     errors = None if figures.why else covariance_of(figures, covariance, replicates=replicates, seed=seed)
     return result_from(
         fom=fom,
         covariance=covariance,
-        random=cast(Random, random),
+        random=law,
         margin=margin,
         alpha=alpha,
         reference=reference,
@@ -290,51 +294,6 @@ def analyze_froc(
         equivalence=equivalence,
         multiplicity=cast(Multiplicity, multiplicity),
     )
-
-
-def check_options(
-    fom: str,
-    foms: tuple[str, ...],
-    covariance: str,
-    covariances: tuple[str, ...],
-    random: str,
-    margin: float | None,
-    alpha: float,
-) -> None:
-    """Refuse an option that names nothing known.
-
-    Raises:
-        RatingsError: one sentence with the choices.
-    """
-    for name, given, allowed in (
-        ("fom", fom, foms),
-        ("covariance", covariance, covariances),
-        ("random", random, RANDOM),
-    ):
-        _known(name, given, allowed)
-    if margin is not None and not 0 < margin < 1:
-        raise RatingsError(
-            f"The non-inferiority margin is {margin}; it must be between 0 and 1, in units of the figure of merit."
-        )
-    if not 0 < alpha < 1:
-        raise RatingsError(f"alpha is {alpha}; it must be between 0 and 1.")
-
-
-def check_comparison(truncation: str, equivalence: bool, multiplicity: str, margin: float | None) -> None:
-    """Refuse an option of the comparison that names nothing known.
-
-    Raises:
-        RatingsError: one sentence with the choices.
-    """
-    _known("truncation", truncation, ("none", "truncate"))
-    _known("multiplicity", multiplicity, MULTIPLICITY)
-    if equivalence and margin is None:
-        raise RatingsError("Equivalence needs a margin: how far apart two treatments may be and count as equivalent.")
-
-
-def _known(name: str, given: str, allowed: tuple[str, ...]) -> None:
-    if given not in allowed:
-        raise RatingsError(f"{name} is {given!r}; it must be one of {', '.join(map(repr, allowed))}.")
 
 
 def covariance_words(covariance: str, replicates: int = 2000, seed: int = 0) -> str:

@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 from analysis.stats.components import COVARIANCES as TWO_SAMPLE
 from analysis.stats.components import components
 from analysis.stats.curves import Curve
-from analysis.stats.froc import check_comparison, check_options, covariance_words
-from analysis.stats.obuchowski_rockette import Random, Truncation
+from analysis.stats.froc import covariance_words
+from analysis.stats.obuchowski_rockette import Truncation
+from analysis.stats.options import check_level, check_margin, known, random_of
 from analysis.stats.ratings import Ratings, RatingsError, name_of, read_ratings, row_word, sentence_list
-from analysis.stats.results import Multiplicity, Result, result_from
+from analysis.stats.results import MULTIPLICITY, Multiplicity, Result, result_from
 
 Floats = NDArray[np.float64]
 
@@ -120,7 +121,7 @@ def lowered(table: Localisations) -> tuple[Floats, Floats]:
     rows = table.ratings.scores.shape[0] * table.ratings.scores.shape[1]
     n1 = table.correct.shape[2]
     both = np.concatenate([table.ratings.positives, table.ratings.negatives], axis=2).reshape(rows, -1)
-    ranks = np.unique(both, return_inverse=True)[1].reshape(rows, -1) + 1.0
+    ranks = np.unique(both, return_inverse=True)[1].reshape(rows, -1).astype(np.float64) + 1.0
     return np.where(table.correct.reshape(rows, n1), ranks[:, :n1], 0.0), ranks[:, n1:]
 
 
@@ -194,9 +195,13 @@ def analyze_lroc(
     Raises:
         RatingsError: the table is faulty, or an argument names nothing known; one sentence.
     """
-    random = random.replace("+", "_")
-    check_options(fom, FIGURES_OF_MERIT, covariance, COVARIANCES, random, margin, alpha)
-    check_comparison(truncation, equivalence, multiplicity, margin)
+    known("fom", fom, FIGURES_OF_MERIT)
+    known("covariance", covariance, COVARIANCES)
+    known("truncation", truncation, ("none", "truncate"))
+    known("multiplicity", multiplicity, MULTIPLICITY)
+    law = random_of(random)
+    check_margin(margin, equivalence=equivalence)
+    check_level(alpha)
     if fom == "pcl" and covariance != "jackknife":
         raise RatingsError("PCL at a false-positive fraction has no structural components; use the jackknife.")
     if fom == "pcl" and (fpf is None or not 0 < fpf <= 1):
@@ -233,7 +238,7 @@ def analyze_lroc(
     return result_from(
         fom=fom,
         covariance=covariance,
-        random=cast(Random, random),
+        random=law,
         margin=margin,
         alpha=alpha,
         reference=reference,

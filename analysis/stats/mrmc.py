@@ -31,7 +31,6 @@ from analysis.stats.components import (
 )
 from analysis.stats.foms import FIGURES_OF_MERIT, FigureOfMerit, figure_of_merit
 from analysis.stats.obuchowski_rockette import (
-    RANDOM,
     Conventions,
     Df,
     Random,
@@ -40,6 +39,7 @@ from analysis.stats.obuchowski_rockette import (
     VarianceComponents,
     variance_components,
 )
+from analysis.stats.options import check_bootstrap, check_level, check_margin, known, random_of
 from analysis.stats.ratings import Ratings, RatingsError, name_of, read_ratings, sentence_list
 from analysis.stats.results import (
     MULTIPLICITY,
@@ -53,7 +53,6 @@ from analysis.stats.results import (
     PairMoments,
     ReaderDifference,
     Result,
-    _comparison,
     plain,
     reference_last,
     result_from,
@@ -72,7 +71,6 @@ __all__ = [
     "Noninferiority",
     "ReaderDifference",
     "Result",
-    "_comparison",
     "analyze",
     "analyze_ratings",
     "one_class_cells",
@@ -165,29 +163,23 @@ def analyze(
     Raises:
         RatingsError: the table is faulty, or an argument names nothing known; one sentence.
     """
-    random = random.replace("+", "_")
-    _known("fom", fom, FIGURES_OF_MERIT)
-    _known("covariance", covariance, COVARIANCE_NAMES)
-    _known("random", random, RANDOM)
-    _known("truncation", truncation, ("none", "truncate"))
-    _known("df", df, ("hillis", "original"))
-    _known("df_rounding", df_rounding, ("none", "floor"))
-    _known("multiplicity", multiplicity, MULTIPLICITY)
-    _known("ustat_df", ustat_df, ("r", "java"))
-    if margin is not None and not 0 < margin < 1:
-        raise RatingsError(f"The non-inferiority margin is {margin}; it must be between 0 and 1, in units of AUC.")
-    if equivalence and margin is None:
-        raise RatingsError("Equivalence needs a margin: how far apart two treatments may be and count as equivalent.")
-    if not 0 < alpha < 1:
-        raise RatingsError(f"alpha is {alpha}; it must be between 0 and 1.")
-    if replicates < 2:
-        raise RatingsError(f"replicates is {replicates}; a bootstrap needs two draws, and 2000 are usual.")
+    known("fom", fom, FIGURES_OF_MERIT)
+    known("covariance", covariance, COVARIANCE_NAMES)
+    known("truncation", truncation, ("none", "truncate"))
+    known("df", df, ("hillis", "original"))
+    known("df_rounding", df_rounding, ("none", "floor"))
+    known("multiplicity", multiplicity, MULTIPLICITY)
+    known("ustat_df", ustat_df, ("r", "java"))
+    law = random_of(random)
+    check_margin(margin, equivalence=equivalence)
+    check_level(alpha)
+    check_bootstrap(replicates, seed)
     return analyze_ratings(
         read_ratings(frame),
         fom=figure_of_merit(fom, threshold=threshold, fpr=fpr, tpr=tpr, standardise=standardise),
         options=Options(
             covariance=covariance,
-            random=cast(Random, random),
+            random=law,
             margin=margin,
             reference=reference,
             alpha=alpha,
@@ -324,11 +316,6 @@ def _idle_filled(table: Ratings, fom: FigureOfMerit) -> Ratings:
     idle = ~table.truth if fom.informative[0] else table.truth
     scores[:, :, idle] = 0.0
     return dataclasses.replace(table, scores=scores)
-
-
-def _known(argument: str, given: str, allowed: tuple[str, ...]) -> None:
-    if given not in allowed:
-        raise RatingsError(f"{argument} is {given!r}; it must be one of {', '.join(map(repr, allowed))}.")
 
 
 def _goes_with(fom: FigureOfMerit, covariance: str, random: Random) -> None:

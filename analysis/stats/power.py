@@ -26,20 +26,15 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from analysis.stats.mrmc import Result, plain
-from analysis.stats.obuchowski_rockette import RANDOM, Random
+from analysis.stats.obuchowski_rockette import Random
+from analysis.stats.options import check_level, random_of
 from analysis.stats.ratings import RatingsError
+from analysis.stats.results import RANDOM_WORDS, Result, plain
 
 #: Beyond these nobody plans; a power not reached here is taken at its limit.
 MOST_CASES = 10_000_000
 MOST_READERS = 1000
 _FEWEST_CASES = 4
-
-_RANDOM_WORDS = {
-    "readers_cases": "readers and cases random",
-    "cases": "cases random, readers fixed",
-    "readers": "readers random, cases fixed",
-}
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,8 @@ class PlanningComponents:
         found = pilot.components
         if found is None:
             reason = pilot.not_estimable.removeprefix("not estimable, because ") or (
-                "its analysis gives no Obuchowski–Rockette components"
+                "some of its ratings are missing, and U-statistics of any design give no Obuchowski–Rockette "
+                'components; ask for --covariance pairwise (covariance="pairwise")'
             )
             raise RatingsError(f"The pilot study cannot be planned from: {reason}.")
         values = {name: getattr(found, name) for name in ("var", "cov1", "cov2", "cov3", "var_tr")}
@@ -189,7 +185,7 @@ def power(
     cases: int,
     difference: float,
     alpha: float = 0.05,
-    random: Random = "readers_cases",
+    random: str = "readers_cases",
     margin: float | None = None,
 ) -> Power:
     """The power of a study of ``readers`` readers who read ``cases`` cases under two treatments.
@@ -207,7 +203,7 @@ def power(
     Raises:
         RatingsError: a number is out of its range; one sentence.
     """
-    question = _Question(components, difference, alpha, random, margin)
+    question = _Question(components, difference, alpha, random_of(random), margin)
     question.check(readers=readers, cases=cases)
     return question.answer(readers, cases)
 
@@ -219,7 +215,7 @@ def cases_for(
     difference: float,
     target: float = 0.8,
     alpha: float = 0.05,
-    random: Random = "readers_cases",
+    random: str = "readers_cases",
     margin: float | None = None,
 ) -> Power:
     """The fewest cases with which ``readers`` readers reach the power ``target``.
@@ -227,7 +223,7 @@ def cases_for(
     Arguments and errors as of :func:`power`. Where no number of cases does, ``cases`` is None and ``not_estimable``
     gives the power that stays in the limit: more readers are needed.
     """
-    question = _Question(components, difference, alpha, random, margin)
+    question = _Question(components, difference, alpha, random_of(random), margin)
     question.check(readers=readers, target=target)
     tried = np.unique(np.geomspace(_FEWEST_CASES, MOST_CASES, 2000).astype(np.int64)).tolist()
     cases, limit = _first(lambda n: question.at(readers, n).power or 0.0, tried, target)
@@ -248,11 +244,11 @@ def readers_for(
     difference: float,
     target: float = 0.8,
     alpha: float = 0.05,
-    random: Random = "readers_cases",
+    random: str = "readers_cases",
     margin: float | None = None,
 ) -> Power:
     """The fewest readers with which ``cases`` cases reach the power ``target``; see :func:`cases_for`."""
-    question = _Question(components, difference, alpha, random, margin)
+    question = _Question(components, difference, alpha, random_of(random), margin)
     question.check(cases=cases, target=target)
     tried = np.unique(np.geomspace(question.fewest_readers, MOST_READERS, 400).astype(np.int64)).tolist()
     readers, limit = _first(lambda n: question.at(n, cases).power or 0.0, tried, target)
@@ -272,7 +268,7 @@ def power_table(
     cases: Sequence[int],
     differences: Sequence[float],
     alpha: float = 0.05,
-    random: Random = "readers_cases",
+    random: str = "readers_cases",
     margin: float | None = None,
 ) -> list[dict[str, float | int | None]]:
     """Power over a grid: one row per difference, number of readers and number of cases, in that order.
@@ -325,10 +321,7 @@ class _Question:
 
     def check(self, *, readers: int | None = None, cases: int | None = None, target: float | None = None) -> None:
         """Refuse numbers out of their range."""
-        if self.random not in RANDOM:
-            raise RatingsError(f"random is {self.random!r}; it must be one of {', '.join(map(repr, RANDOM))}.")
-        if not 0 < self.alpha < 1:
-            raise RatingsError(f"alpha is {self.alpha:g}; it must be between 0 and 1.")
+        check_level(self.alpha)
         if self.components.cases < 1:
             raise RatingsError(f"The pilot has {self.components.cases} cases; it must have at least one.")
         if not math.isfinite(self.difference) or (self.difference == 0 and self.margin is None):
@@ -399,7 +392,7 @@ class _Question:
             target=target,
             limit=limit,
             components=self.components,
-            method=f"Hillis, Obuchowski & Berbaum (2011), two treatments, {_RANDOM_WORDS[self.random]}, {test}",
+            method=f"Hillis, Obuchowski & Berbaum (2011), two treatments, {RANDOM_WORDS[self.random]}, {test}",
             conventions=_conventions(self.random, self.margin),
             warnings=_warnings(self.components, self.random),
             not_estimable=found.why,
@@ -470,7 +463,7 @@ def _warnings(components: PlanningComponents, random: Random) -> tuple[str, ...]
         said.append("Cov2 − Cov3 of the pilot is negative and counts as zero.")
     if random != "readers_cases":
         said.append(
-            f"With {_RANDOM_WORDS[random]} the conclusion would hold only for "
+            f"With {RANDOM_WORDS[random]} the conclusion would hold only for "
             + ("these readers." if random == "cases" else "these cases.")
         )
     return tuple(said)

@@ -497,13 +497,16 @@ def _design_warnings(treatments: int, random: Random) -> list[str]:
     said = []
     if treatments == 1:
         said.append("There is one treatment: its means are given and nothing can be compared.")
-    if random != "readers_cases":
-        said.append(
-            f"With {RANDOM_WORDS[random]} the conclusion holds only for "
-            + ("these readers." if random == "cases" else "these cases.")
-            + " Where both vary, this analysis rejects too often."
-        )
-    return said
+    return said + narrower(random)
+
+
+def narrower(random: Random) -> list[str]:
+    """What a reader of the result should know where not both readers and cases are random."""
+    if random == "readers_cases":
+        return []
+    these = "these readers" if random == "cases" else "these cases"
+    lead = f"With {RANDOM_WORDS[random]} the conclusion holds only for {these}."
+    return [f"{lead} Where both vary, this analysis rejects too often."]
 
 
 def _cells(

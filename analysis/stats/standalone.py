@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,20 +27,15 @@ from numpy.typing import NDArray
 
 from analysis.stats import froc
 from analysis.stats.components import COVARIANCES, components
-from analysis.stats.froc import check_options, covariance_words
+from analysis.stats.froc import covariance_words
 from analysis.stats.laws import t_above, t_critical, t_two_sided
 from analysis.stats.marks import read_marks
 from analysis.stats.obuchowski_rockette import Interval, Random, analyse
+from analysis.stats.options import check_level, check_margin, known, random_of
 from analysis.stats.ratings import Ratings, RatingsError, name_of, read_ratings, sentence_list
-from analysis.stats.results import Noninferiority, plain
+from analysis.stats.results import RANDOM_WORDS, Noninferiority, narrower, plain
 
 Floats = NDArray[np.float64]
-
-_RANDOM_WORDS = {
-    "readers_cases": "readers and cases random",
-    "cases": "cases random, readers fixed",
-    "readers": "readers random, cases fixed",
-}
 
 
 @dataclass(frozen=True)
@@ -128,8 +123,10 @@ def standalone(
         RatingsError: the table is faulty, the AI is not in it, a rating is missing, a class is empty or has one
             case, or an argument names nothing known; one sentence.
     """
-    random = random.replace("+", "_")
-    check_options("auc", ("auc",), covariance, tuple(COVARIANCES), random, margin, alpha)
+    known("covariance", covariance, tuple(COVARIANCES))
+    law = random_of(random)
+    check_margin(margin)
+    check_level(alpha)
     table = read_ratings(frame)
     name = name_of(ai)
     people, machine, chosen, warnings = _chosen(table, name, None if treatment is None else name_of(treatment))
@@ -142,7 +139,7 @@ def standalone(
     return standalone_from(
         fom="auc",
         covariance=covariance,
-        random=random,
+        random=law,
         alpha=alpha,
         margin=margin,
         treatment=chosen,
@@ -174,8 +171,11 @@ def standalone_froc(
     Raises:
         RatingsError: as :func:`standalone`.
     """
-    random = random.replace("+", "_")
-    check_options(fom, froc.FIGURES_OF_MERIT, covariance, froc.COVARIANCES, random, margin, alpha)
+    known("fom", fom, froc.FIGURES_OF_MERIT)
+    known("covariance", covariance, froc.COVARIANCES)
+    law = random_of(random)
+    check_margin(margin)
+    check_level(alpha)
     table = read_marks(marks, truth, weighted=fom.startswith("w"))
     name = name_of(ai)
     marked = np.zeros(table.shape, dtype=bool)
@@ -192,7 +192,7 @@ def standalone_froc(
     return standalone_from(
         fom=fom,
         covariance=covariance,
-        random=random,
+        random=law,
         alpha=alpha,
         margin=margin,
         treatment=table.treatments[at],
@@ -212,7 +212,7 @@ def standalone_from(
     *,
     fom: str,
     covariance: str,
-    random: str,
+    random: Random,
     alpha: float,
     margin: float | None,
     treatment: str,
@@ -238,20 +238,13 @@ def standalone_from(
     count = len(readers)
     if count == 0:
         raise RatingsError(f"The table has no reader beside {ai}; there is nobody to compare it with.")
-    law = cast(Random, random)
     differences = foms[:-1] - foms[-1]
     block = errors[:-1, :-1] - errors[:-1, -1:] - errors[-1:, :-1] + errors[-1, -1]
     # One treatment's mean, of the differences: the same analysis as for figures of merit themselves.
-    found = _tested(analyse(differences[None], block, random=law, alpha=alpha).means[0])
-    own = analyse(foms[None, :-1], errors[:-1, :-1], random=law, alpha=alpha).means[0]
+    found = _tested(analyse(differences[None], block, random=random, alpha=alpha).means[0])
+    own = analyse(foms[None, :-1], errors[:-1, :-1], random=random, alpha=alpha).means[0]
     machine = analyse(foms[None, -1:], errors[-1:, -1:], random="cases", alpha=alpha).means[0]
-    said = list(warnings)
-    if random != "readers_cases":
-        said.append(
-            f"With {_RANDOM_WORDS[random]} the conclusion holds only for "
-            + ("these readers." if random == "cases" else "these cases.")
-            + " Where both vary, this analysis rejects too often."
-        )
+    said = [*warnings, *narrower(random)]
     names = (*readers, ai)
     perfect = [name for name, value in zip(names, foms, strict=True) if value in (0, 1)]
     if perfect:
@@ -288,7 +281,7 @@ def standalone_from(
         ms_r=float(differences.var(ddof=1)) if count > 1 else None,
         method=(
             "Readers against one AI: single-treatment Obuchowski–Rockette analysis of each reader's difference to the "
-            f"AI, {_RANDOM_WORDS[random]}, {method_words}"
+            f"AI, {RANDOM_WORDS[random]}, {method_words}"
         ),
         conventions=(*conventions, *_conventions(random)),
         warnings=tuple(said),
@@ -397,7 +390,7 @@ def _chosen(table: Ratings, ai: str, wanted: str | None) -> tuple[Floats, Floats
     missing += [f"{ai} has no rating of case {table.cases[k]}" for k in np.flatnonzero(np.isnan(machine))]
     if missing:
         raise RatingsError(
-            f"{len(missing)} ratings are missing: {sentence_list(missing)}; the comparison needs the AI and every "
+            f"Ratings are missing ({len(missing)}): {sentence_list(missing)}; the comparison needs the AI and every "
             "reader to rate every case."
         )
     return people, machine, table.treatments[at], warnings

@@ -62,7 +62,7 @@ def checked(frame: pd.DataFrame, **options: Any) -> Result:
         ),
         (
             lambda f: pd.concat([f, f.iloc[[3]]]),
-            "The row 161 (reader R1, treatment A, case 0-3) was already rated in row 4; keep one row per",
+            "Row 161 (reader R1, treatment A, case 0-3) was already rated in row 4; keep one row per",
         ),
         (lambda f: f.assign(reader=f.reader.where(f.index != 6)), "Row 7 has no reader; give every row one."),
     ],
@@ -86,8 +86,8 @@ def test_a_faulty_table_is_refused_with_the_row(change: Any, sentence: str) -> N
             {"covariance": "magic"},
             f"covariance is 'magic'; it must be one of {', '.join(map(repr, COVARIANCE_NAMES))}.",
         ),
-        ({"random": "none"}, "random is 'none'; it must be one of 'readers_cases', 'cases', 'readers'."),
-        ({"margin": 5}, "The non-inferiority margin is 5; it must be between 0 and 1, in units of AUC."),
+        ({"random": "none"}, "random is 'none'; it must be one of 'readers+cases', 'cases', 'readers'."),
+        ({"margin": 5}, "The non-inferiority margin is 5; it must be between 0 and 1, in units of the figure of merit."),
         ({"reference": "Z"}, "The reference treatment 'Z' is not among A, B."),
         ({"alpha": 0}, "alpha is 0; it must be between 0 and 1."),
         (

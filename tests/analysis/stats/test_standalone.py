@@ -256,12 +256,12 @@ def test_a_perfect_ai_is_named() -> None:
         (
             lambda f: f[f.treatment == "A"].drop(index=[5]),
             {},
-            "1 ratings are missing: R1 has no rating of case 0-5; the comparison needs the AI and every reader to rate",
+            "Ratings are missing (1): R1 has no rating of case 0-5; the comparison needs the AI and every reader to rate",
         ),
         (
             lambda f: f[f.treatment == "A"].drop(index=[25]),
             {},
-            "1 ratings are missing: reader R2 has no rating of case 0-5; the comparison needs",
+            "Ratings are missing (1): reader R2 has no rating of case 0-5; the comparison needs",
         ),
         (lambda f: f[f.truth == 0], {"treatment": "A"}, "The table has 0 diseased and 20 non-diseased cases; the comp"),
         (lambda f: f[f.reader == "R1"], {"treatment": "A"}, "The table has no reader beside R1; there is nobody"),
