@@ -9,13 +9,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 #: Each a module of :mod:`analysis.stats.commands` with ``HELP``, ``add_arguments(parser)`` and ``run(args) -> dict``.
 COMMANDS = ("mrmc", "froc", "power", "time", "standalone")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what it did not understand in one line, as everything else that is refused."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; --help shows how.\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis.stats", description="Reader-study statistics.")
+    parser = _Parser(prog="python -m analysis.stats", description="Reader-study statistics.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     given = sys.argv[1:] if argv is None else list(argv)
     modules = {}

@@ -220,7 +220,8 @@ def _read_truth(
         key = (case, lesion_of[row] if truth[row] else "")
         if key in seen:
             raise RatingsError(
-                f"The {where} repeats {row_word(frame, seen[key])}; keep one row per lesion or normal case."
+                f"{where[0].upper()}{where[1:]} repeats {row_word(frame, seen[key])}; "
+                "keep one row per lesion or normal case."
             )
         if weighted and truth[row] and not 0 < weight[row] <= 1 + _ROUNDING:
             raise RatingsError(

@@ -130,11 +130,8 @@ def read_ratings(frame: pd.DataFrame) -> Ratings:
 
     codes, names = {}, {}
     for column in ("reader", "treatment", "case"):
-        labels = [name_of(value) for value in frame[column].tolist()]
-        order = [str(label) for label in in_order(labels)]
-        index = {label: position for position, label in enumerate(order)}
-        names[column] = tuple(order)
-        codes[column] = np.fromiter((index[label] for label in labels), dtype=np.intp, count=len(labels))
+        names[column], codes[column] = _coded(frame[column])
+        _one_spelling(frame, column, names[column], codes[column])
 
     n = len(names["case"])
     truth_of_case = np.full(n, -1.0)
@@ -154,13 +151,38 @@ def read_ratings(frame: pd.DataFrame) -> Ratings:
     first_seen[cell[::-1]] = np.arange(len(cell))[::-1]
     again = np.flatnonzero(first_seen[cell] != np.arange(len(cell)))
     if again.size:
+        place = _place(frame, int(again[0]))
         raise RatingsError(
-            f"The {_place(frame, int(again[0]))} was already rated in "
-            f"{row_word(frame, first_seen[cell[again[0]]])}; keep one row per reader, treatment and case."
+            f"{place[0].upper()}{place[1:]} was already rated in {row_word(frame, first_seen[cell[again[0]]])}; "
+            "keep one row per reader, treatment and case."
         )
     scores = np.full(shape, np.nan)
     scores.reshape(-1)[cell] = rating
     return Ratings(names["reader"], names["treatment"], names["case"], truth_of_case.astype(bool), scores)
+
+
+def _coded(labels: pd.Series) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """The distinct names of a column, in order, and each row's place among them."""
+    if labels.dtype == object and pd.api.types.infer_dtype(labels) != "string":
+        labels = labels.map(name_of)  # 1 and True are one value to a hash table, and two names
+    positions, distinct = pd.factorize(labels)
+    names = [name_of(value) for value in distinct.tolist()]
+    order = [str(name) for name in in_order(names)]
+    place = {name: position for position, name in enumerate(order)}
+    return tuple(order), np.array([place[name] for name in names], dtype=np.intp)[positions]
+
+
+def _one_spelling(frame: pd.DataFrame, column: str, names: tuple[str, ...], codes: NDArray[np.intp]) -> None:
+    """Refuse "7" beside "7.0", which a spreadsheet makes of one label."""
+    known = set(names)
+    for place, name in enumerate(names):
+        whole, point, zeros = name.partition(".")
+        if point and zeros.strip("0") == "" and whole in known and whole.lstrip("+-").isdecimal():
+            row = int(np.flatnonzero(codes == place)[0])
+            raise RatingsError(
+                f"{row_word(frame, row).capitalize()} has the {column} {name!r}, and other rows call it {whole!r}; "
+                "write it one way."
+            )
 
 
 def _numbers(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:

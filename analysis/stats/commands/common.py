@@ -33,11 +33,14 @@ def read_text(path: str) -> str:
     """
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            return file.read()
+            text = file.read()
     except OSError as error:
         raise RatingsError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise RatingsError(f"{path} is not UTF-8 text; save the table as CSV in UTF-8.") from error
+    if "\0" in text:
+        raise RatingsError(f"{path} holds a NUL character, which no text has; save the table as CSV in UTF-8.")
+    return text
 
 
 def parsed_csv(text: str, path: str) -> pd.DataFrame:
@@ -47,7 +50,8 @@ def parsed_csv(text: str, path: str) -> pd.DataFrame:
     try:
         line = 1
         for row in reader:
-            rows.append((line, row))
+            if row:
+                rows.append((line, row))
             line = reader.line_num + 1
     except csv.Error as error:
         raise RatingsError(f"{path} is not a CSV table: {error} in line {reader.line_num}.") from error
@@ -57,7 +61,10 @@ def parsed_csv(text: str, path: str) -> pd.DataFrame:
     twice = [name for name in header if header.count(name) > 1]
     if twice:
         raise RatingsError(f"{path} names the column {twice[0]!r} twice in its header; keep one.")
-    body = [(number, row) for number, row in rows[1:] if row]
+    if len(header) == 1 and (found := [mark for mark in (";", "\t", "|") if mark in header[0]]):
+        mark = "a tab" if found[0] == "\t" else repr(found[0])
+        raise RatingsError(f"{path} separates its fields by {mark}; save the table with commas.")
+    body = rows[1:]
     for number, row in body:
         if len(row) != len(header):
             raise RatingsError(

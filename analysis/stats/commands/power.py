@@ -1,9 +1,9 @@
 """The power of a planned study, or the cases or readers it takes.
 
-The variance components come from PILOT.csv (reader,treatment,case,truth,rating; with --truth a free-response pilot as
-the command froc reads it), from --components FILE.json (var, cov1, cov2, cov3, var_tr, cases; what mrmc prints is taken
-as well), or from --var, --cov1, --cov2, --cov3, --var-tr and --pilot-cases. Give two of --readers, --cases and
---target-power: the third is computed.
+The variance components come from PILOT.csv (reader,treatment,case,truth,rating, or a file in iMRMC's own format; with
+--truth a free-response pilot as the command froc reads it), from --components FILE.json (var, cov1, cov2, cov3, var_tr,
+cases; what mrmc prints is taken as well), or from --var, --cov1, --cov2, --cov3, --var-tr and --pilot-cases. Give two
+of --readers, --cases and --target-power: the third is computed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from analysis.stats.mrmc import Result
     from analysis.stats.power import PlanningComponents
 
@@ -37,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--margin", type=float, help="plan for non-inferiority with this margin; D may then be 0")
     parser.add_argument("--covariance", default="jackknife", help="of the pilot: jackknife (default), delong, unbiased")
     parser.add_argument("--fom", help="of the pilot: auc (default), wafroc (default with --truth), …")
+    parser.add_argument("--threshold", type=float, metavar="T", help="of a pilot's sensitivity or specificity")
     parser.add_argument("--truth", metavar="TRUTH.csv", help="the lesions of a free-response pilot")
     parser.add_argument("--components", metavar="FILE.json")
     for flag in _FLAGS:
@@ -101,30 +100,16 @@ def _components(args: argparse.Namespace) -> tuple[PlanningComponents, Result | 
 
 
 def _analysed(args: argparse.Namespace) -> Result:
-    from analysis.stats.commands.common import read_csv
+    from analysis.stats.commands.common import parsed_csv, read_ratings_file, read_text
 
     if args.truth is not None:
         from analysis.stats.froc import analyze_froc
 
-        return analyze_froc(read_csv(args.pilot), read_csv(args.truth), args.fom or "wafroc", args.covariance)
+        marks, truth = (parsed_csv(read_text(path), path) for path in (args.pilot, args.truth))
+        return analyze_froc(marks, truth, args.fom or "wafroc", args.covariance)
     from analysis.stats.mrmc import analyze
 
-    return analyze(_with_numbers(read_csv(args.pilot)), args.fom or "auc", args.covariance)
-
-
-def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Truth and rating as numbers where they are; what is no number stays text for the reader of the table to name."""
-
-    def number(text: str) -> object:
-        try:
-            return float(text) if text else None
-        except ValueError:
-            return text
-
-    found = frame.copy()
-    for column in {"truth", "rating"} & set(frame.columns):
-        found[column] = frame[column].map(number).astype(object)
-    return found
+    return analyze(read_ratings_file(args.pilot), args.fom or "auc", args.covariance, threshold=args.threshold)
 
 
 def _json(path: str) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def test_an_infinite_threshold_or_a_perfect_reader_gives_json_without_nan(capsys
     [
         ("R1,A,0-2,0,", "R1,A,0-2,,", "The truth of line 4 (reader R1, treatment A, case 0-2) is missing"),
         ("R1,A,0-2,0,", "R1,A,0-2,0,high", "The rating of line 4 (reader R1, treatment A, case 0-2) is the text 'high"),
-        ("R1,A,0-2,0,", "R1,A,0-1,0,", "The line 4 (reader R1, treatment A, case 0-1) was already rated in line 3; k"),
+        ("R1,A,0-2,0,", "R1,A,0-1,0,", "Line 4 (reader R1, treatment A, case 0-1) was already rated in line 3; k"),
         ("R1,A,0-2,0,", "R1,A,0-2,1,", "Case 0-2 has truth 0 in line 24 (reader R2, treatment A, case 0-2) and 1 in"),
         ("R1,A,0-2,0,", ",A,0-2,0,", "Line 4 has no reader; give every row one."),
         ("R1,A,0-2,0,", "R1,A,0-2,yes,", "The truth of line 4 (reader R1, treatment A, case 0-2) is the text 'yes'"),
@@ -191,15 +191,64 @@ def test_a_reader_with_one_class_is_one_sentence_with_the_line(
     [
         (("--fom", "dprime"), "fom is 'dprime'; it must be one of"),
         (("--fom", "sensitivity"), "The sensitivity needs a threshold"),
-        (("--random", "nobody"), "random is 'nobody'; it must be one of"),
         (("--reference", "Z"), "The reference treatment 'Z' is not among A, B."),
-        (("--margin", "-1"), "The non-inferiority margin is -1.0"),
+        (("--random", "nobody"), "random is 'nobody'; it must be one of 'readers+cases', 'cases', 'readers'."),
+        (("--margin", "-1"), "The non-inferiority margin is -1; it must be between 0 and 1, in units of the figure"),
+        (("--covariance", "bootstrap", "--seed", "-1"), "seed is -1; it must be 0 or a positive whole number."),
     ],
 )
 def test_an_option_that_names_nothing_is_one_sentence(
     arguments: tuple[str, ...], sentence: str, capsys: Any, tmp_path: Path
 ) -> None:
     assert refused(capsys, saved(roe_metz(1), tmp_path), *arguments).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("mrmc", "x.csv", "--margin", "much"), "argument --margin: invalid float value: 'much'"),
+        (("mrmc",), "the following arguments are required: RATINGS"),
+        (("mrmc", "x.csv", "--speed"), "unrecognized arguments: --speed"),
+        (("anova", "x.csv"), "argument COMMAND: invalid choice: 'anova'"),
+    ],
+)
+def test_a_call_that_cannot_be_understood_is_one_line_that_leads_to_the_help(
+    arguments: tuple[str, ...], sentence: str, capsys: Any
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert left.value.code == 2 and out == "" and err.count("\n") == 1
+    assert sentence in err and err.endswith("--help shows how.\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: text.replace(",", ";"), " separates its fields by ';'; save the table with commas."),
+        (lambda text: text.replace(",", "\t"), " separates its fields by a tab; save the table with commas."),
+        (lambda text: text.replace(",", ";").replace(".", ","), " separates its fields by ';'; save the table with"),
+        (lambda text: "\r\n\r\n", " is empty; it needs a header line and one row per reading."),
+        (lambda text: "\n" + text, ""),
+        (lambda text: text.replace("R1", "R\0", 1), " holds a NUL character, which no text has; save the table as CSV"),
+    ],
+    ids=["semicolons", "tabs", "decimal commas", "blank lines", "a blank line first", "binary"],
+)
+def test_a_file_of_another_kind_is_named_as_what_it_is(change: Any, sentence: str, capsys: Any, tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_bytes(change(roe_metz(1).to_csv(index=False)).encode())
+    if sentence:
+        assert refused(capsys, str(path)).startswith(f"{path}{sentence}")
+    else:
+        assert said(capsys, str(path))["comparisons"]
+
+
+def test_one_number_written_two_ways_is_not_taken_for_two_cases(capsys: Any, tmp_path: Path) -> None:
+    frame = roe_metz(1, n0=20, n1=20)
+    frame["case"] = [str(number) for number in pd.factorize(frame.case)[0]]
+    frame.loc[frame.index[45], "case"] += ".0"
+    wanted = f"Line 47 has the case '{frame.case.iloc[45]}', and other rows call it '{frame.case.iloc[5]}'; write it"
+    assert refused(capsys, saved(frame, tmp_path)).startswith(wanted)
 
 
 def test_a_file_that_is_not_there_is_one_sentence(capsys: Any, tmp_path: Path) -> None:

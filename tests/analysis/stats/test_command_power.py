@@ -12,6 +12,8 @@ import pytest
 from analysis.stats import RatingsError, analyze
 from analysis.stats.commands import power as command
 from analysis.stats.commands.common import printed
+from analysis.stats.imrmc import write_imrmc
+from analysis.stats.ratings import read_ratings
 from tests.analysis.simulated import roe_metz
 from tests.reference import REFERENCE, needs_reference
 
@@ -128,5 +130,26 @@ def test_a_pilot_with_text_for_a_rating_is_refused_with_its_row(pilot: Path) -> 
     lines = pilot.read_text().splitlines()
     lines[3] = lines[3].rsplit(",", 1)[0] + ",often"
     pilot.write_text("\n".join(lines) + "\n")
-    with pytest.raises(RatingsError, match=r"row 3 .* 'often'"):
+    with pytest.raises(RatingsError, match=r"line 4 .* 'often'"):
         run(pilot, "--readers", 3, "--cases", 90, "--difference", 0.05)
+
+
+def test_a_pilot_in_imrmcs_format_plans_as_the_same_table_does(pilot: Path, tmp_path: Path) -> None:
+    plan = ("--readers", 6, "--cases", 150, "--difference", 0.07)
+    other = tmp_path / "pilot.imrmc"
+    other.write_text(write_imrmc(read_ratings(roe_metz(3, readers=4))))
+    assert run(other, *plan)["power"] == pytest.approx(run(pilot, *plan)["power"], rel=1e-12)
+
+
+def test_a_pilot_is_planned_from_at_a_threshold(pilot: Path) -> None:
+    found = run(pilot, "--fom", "sensitivity", "--threshold", 1, "--readers", 6, "--cases", 150, "--difference", 0.07)
+    wanted = analyze(roe_metz(3, readers=4), "sensitivity", "jackknife", threshold=1).components
+    assert wanted is not None and found["components"]["var"] == pytest.approx(wanted.var, rel=1e-12)
+
+
+def test_a_pilot_with_ratings_missing_leads_to_pairwise_covariances(pilot: Path) -> None:
+    pilot.write_text("\n".join(pilot.read_text().splitlines()[:-1]) + "\n")
+    plan = ("--readers", 6, "--cases", 150, "--difference", 0.07)
+    with pytest.raises(RatingsError, match=r"some of its ratings are missing.*--covariance pairwise"):
+        run(pilot, *plan)
+    assert run(pilot, *plan, "--covariance", "pairwise")["power"] is not None

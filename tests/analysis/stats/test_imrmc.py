@@ -77,7 +77,7 @@ def test_a_faulty_file_is_refused_with_the_line(old: str, new: str, sentence: st
     ("old", "new", "sentence"),
     [
         ("r2,n1,film,0", "r2,n1,film,high", "The rating of line 16 (reader r2, treatment film, case n1) is the text"),
-        ("r2,n1,film,0", "r1,n1,film,0", "The line 16 (reader r1, treatment film, case n1) was already rated in line"),
+        ("r2,n1,film,0", "r1,n1,film,0", "Line 16 (reader r1, treatment film, case n1) was already rated in line"),
     ],
 )
 def test_a_faulty_reading_is_refused_with_the_line_of_the_file(old: str, new: str, sentence: str) -> None:

@@ -140,12 +140,12 @@ def test_a_lesion_marked_twice_is_refused_with_both_rows() -> None:
         (
             1,
             {"case": "n1"},
-            "The row 2 of the truth table (case n1, lesion 0) repeats row 1; keep one row per lesion or",
+            "Row 2 of the truth table (case n1, lesion 0) repeats row 1; keep one row per lesion or",
         ),
         (
             3,
             {"lesion": 1},
-            "The row 4 of the truth table (case d1, lesion 1) repeats row 3; keep one row per lesion or",
+            "Row 4 of the truth table (case d1, lesion 1) repeats row 3; keep one row per lesion or",
         ),
     ],
 )
