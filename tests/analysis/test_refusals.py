@@ -87,7 +87,10 @@ def test_a_faulty_table_is_refused_with_the_row(change: Any, sentence: str) -> N
             f"covariance is 'magic'; it must be one of {', '.join(map(repr, COVARIANCE_NAMES))}.",
         ),
         ({"random": "none"}, "random is 'none'; it must be one of 'readers+cases', 'cases', 'readers'."),
-        ({"margin": 5}, "The non-inferiority margin is 5; it must be between 0 and 1, in units of the figure of merit."),
+        (
+            {"margin": 5},
+            "The non-inferiority margin is 5; it must be between 0 and 1, in units of the figure of merit.",
+        ),
         ({"reference": "Z"}, "The reference treatment 'Z' is not among A, B."),
         ({"alpha": 0}, "alpha is 0; it must be between 0 and 1."),
         (
