@@ -21,7 +21,7 @@ class AnalysisResult(UuidModel, InsertOnly):
     inputs = models.JSONField()
     inputs_sha256 = models.CharField(max_length=64, help_text="Of the readings table as the CSV export gives it.")
     code_version = models.CharField(max_length=120)
-    numbers = models.JSONField(help_text="gazeroom.analysis/1")
+    numbers = models.JSONField(help_text="gazeroom.analysis/2, or /1 of results made earlier")
     made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:

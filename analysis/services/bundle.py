@@ -32,7 +32,8 @@ recompute.py     computes every number of result.json again from tables/ and stu
     pip install 'gazeroom[stats]=={version}'
     python recompute.py
 
-It ends with status 0 when every number is the same, and prints what differs otherwise. Readers and cases go by
+It ends with status 0 when every number is the same, and prints what differs otherwise. Of gaze and reports it compares
+again what tables/measures.csv holds; heat maps and counts of gaze need the recordings. Readers and cases go by
 pseudonyms. {simulated}
 """
 
