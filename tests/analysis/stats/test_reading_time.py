@@ -185,10 +185,10 @@ def test_the_fit_does_not_depend_on_how_large_the_noise_is() -> None:
 def test_the_interval_of_the_ratio_covers_as_often_as_it_says() -> None:
     covered = [
         found.ratio_lower < np.exp(-0.2) < found.ratio_upper
-        for found in (reading_time(times(seed, readers=5, cases=8, keep=0.8)) for seed in range(100, 140))
+        for found in (reading_time(times(seed, readers=5, cases=8, keep=0.8)) for seed in range(100, 124))
     ]
-    # 40 trials of a true 95 % have a standard error of 3.4 %.
-    assert np.mean(covered) > 0.82
+    # 24 trials of a true 95 % have a standard error of 4.4 %.
+    assert np.mean(covered) > 0.8
 
 
 @pytest.mark.parametrize(
