@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -57,9 +56,6 @@ from analysis.stats.results import (
     reference_last,
     result_from,
 )
-
-if TYPE_CHECKING:
-    from analysis.stats.ustatistics import Analysis
 
 __all__ = [
     "COVARIANCE_NAMES",
@@ -460,7 +456,11 @@ def _by_ustatistics(table: Ratings, fom: FigureOfMerit, options: Options, reason
             found.differences,
             found.reader_differences,
             found.cells,
-            laws=_laws(found, options.ustat_df),
+            laws={
+                pair: ustatistics.law_df(one.df, options.ustat_df)
+                for pair, one in found.differences.items()
+                if one.df is not None
+            },
             components=_crossed_components(table, fom) if found.fully_crossed else None,
             moments=tuple(
                 PairMoments((names[i], names[k]), found.covariances[i, k], m.unbiased, m.biased, m.coefficients)
@@ -475,16 +475,6 @@ def _calls(table: Ratings, fom: FigureOfMerit) -> Floats:
     parts = _cell_components(table, fom)
     own = parts.v10 if fom.informative[0] else parts.v01
     return own.reshape(*table.scores.shape[:2], -1)
-
-
-def _laws(found: Analysis, df: UstatDf) -> Mapping[tuple[int, int], float]:
-    """The t law's df of each pair: the whole number below, and normal from 50 on, as ustatistics takes them."""
-    laws = {}
-    for pair, one in found.differences.items():
-        if one.df is not None:
-            normal = one.df >= 50 if df == "java" else one.df > 50
-            laws[pair] = math.inf if normal else float(math.floor(one.df))
-    return laws
 
 
 def _crossed_components(table: Ratings, fom: FigureOfMerit) -> VarianceComponents | None:

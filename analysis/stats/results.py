@@ -227,6 +227,9 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and finite numbers, fit for JSON; an infinite df becomes "infinite"."""
         found: dict[str, Any] = plain({**dataclasses.asdict(self), "fom_values": self.auc})
+        for kind in ("cells", "means", "reader_differences"):  # as comparisons have theirs
+            for one in found[kind]:
+                one["ci"] = None if one["lower"] is None else [one["lower"], one["upper"]]
         return found
 
     def to_frame(self) -> pd.DataFrame:
@@ -418,10 +421,14 @@ def result_from(
     comparisons: list[Comparison] = []
     own: list[ReaderDifference] = []
     if found is None:
-        means = tuple(Mean(t, None, None, None, None, None, why) for t in treatments)
+        averages = foms.mean(axis=1)
+        means = tuple(
+            Mean(t, _number(average), None, None, None, None, why)
+            for t, average in zip(treatments, averages, strict=True)
+        )
         for i, k in pairs:
-            names = (treatments[i], treatments[k])
-            comparisons.append(Comparison(names, None, None, None, None, None, None, not_estimable=why))
+            names, difference = (treatments[i], treatments[k]), _number(averages[i] - averages[k])
+            comparisons.append(Comparison(names, difference, None, None, None, None, None, not_estimable=why))
     else:
         means = tuple(
             Mean(t, m.estimate, m.se, m.df, m.lower, m.upper, m.not_estimable)
@@ -546,6 +553,10 @@ def _cells(
             se = math.sqrt(variance)
             cells.append(Cell(treatment, reader, value, se, value - z * se, value + z * se))
     return tuple(cells)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def _cells_of(treatments: Sequence[str], readers: Sequence[str], findings: Findings) -> tuple[Cell, ...]:

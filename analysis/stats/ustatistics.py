@@ -37,8 +37,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from analysis.stats.laws import t_critical, t_two_sided
 from analysis.stats.obuchowski_rockette import Interval, VarianceComponents, variance_components
 from analysis.stats.ratings import Ratings, sentence_list
 
@@ -591,12 +591,8 @@ def _interval(estimate: float, variance: float, df: float, law_df: float, null: 
     se = math.sqrt(variance)
     estimate = float(estimate)
     t = (estimate - null) / se
-    # The functions beneath scipy's laws, which themselves take longer than the whole analysis.
-    if math.isinf(law_df):
-        half, p = -float(special.ndtri(alpha / 2)) * se, 2 * float(special.ndtr(-abs(t)))
-    else:
-        half, p = -float(special.stdtrit(law_df, alpha / 2)) * se, 2 * float(special.stdtr(law_df, -abs(t)))
-    return Interval(estimate, se, df, estimate - half, estimate + half, t, p)
+    half = t_critical(alpha, law_df) * se
+    return Interval(estimate, se, df, estimate - half, estimate + half, t, t_two_sided(t, law_df))
 
 
 def _untested(found: Interval) -> Interval:

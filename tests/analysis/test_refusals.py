@@ -178,7 +178,9 @@ def test_a_reader_who_saw_one_class_stops_the_comparison_and_is_named() -> None:
     assert result.not_estimable == (
         "not estimable, because the AUC needs cases of both classes, which are not there for reader R2 under B"
     )
-    assert all(mean.estimate is None and mean.not_estimable for mean in result.means)
+    assert all(mean.se is None and mean.not_estimable for mean in result.means)
+    assert [mean.estimate is None for mean in result.means] == [False, True]
+    assert result.comparisons[0].difference is None
 
 
 def test_one_treatment_gives_means_no_comparison_and_a_warning() -> None:

@@ -308,8 +308,9 @@ def test_too_few_cases_are_not_estimable(fom: str, n0: int, n1: int, why: str) -
     marks, truth = free_response(4, n0=n0, n1=n1)
     result = checked(marks, truth, fom)
     assert result.not_estimable.startswith(f"not estimable, because {why}")
-    assert (result.auc["A"]["R1"] is None) == (n0 == 0 or n1 == 0)
-    assert result.comparisons[0].difference is None
+    (one,) = result.comparisons
+    assert (result.auc["A"]["R1"] is None) == (one.difference is None) == (n0 == 0 or n1 == 0)
+    assert one.se is None and one.p is None and one.not_estimable
 
 
 def test_figures_of_all_cases_need_no_normal_one() -> None:

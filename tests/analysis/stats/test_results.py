@@ -229,3 +229,24 @@ def test_a_result_draws_itself() -> None:
     assert analyze(roe_metz(1, treatments=("A",))).plot_means().axes
     three = analyze(roe_metz(1, treatments=("A", "B", "C")))
     assert three.plot_forest(("A", "C")).axes
+
+
+def test_every_interval_is_a_pair_in_json_under_one_name() -> None:
+    found = analyze(roe_metz(3, readers=3)).to_dict()
+    for kind in ("cells", "means", "reader_differences"):
+        for one in found[kind]:
+            assert one["ci"] == ([one["lower"], one["upper"]] if one["se"] is not None else None)
+    assert len(found["comparisons"][0]["ci"]) == 2
+    perfect = roe_metz(3, readers=3).assign(rating=lambda frame: frame.truth)
+    assert {one["ci"] for one in analyze(perfect).to_dict()["cells"]} == {None}
+
+
+def test_without_a_variance_over_cases_the_averages_are_still_shown() -> None:
+    frame = roe_metz(3, readers=3)
+    only = frame.loc[frame.truth == 1, "case"].iloc[0]
+    found = analyze(frame[(frame.truth == 0) | (frame.case == only)])
+    a, b = (sum(found.auc[arm].values()) / 3 for arm in ("A", "B"))  # type: ignore[arg-type]
+    assert [mean.estimate for mean in found.means] == pytest.approx([a, b])
+    assert found.comparisons[0].difference == pytest.approx(a - b)
+    assert found.comparisons[0].not_estimable.endswith("there are 1 diseased and 20 non-diseased")
+    assert found.comparisons[0].se is None and found.means[0].se is None
