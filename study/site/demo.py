@@ -51,6 +51,8 @@ class Size:
     simulated_cases: int
     collectors: int
     simulated_readers: int
+    #: How many of them consent to the recording of their gaze.
+    recorded_readers: int
     washout_days: int
     speed: float
 
@@ -60,8 +62,8 @@ class Size:
 
 
 SIZES = {
-    "full": Size(12, 6, 12, 40, collectors=2, simulated_readers=6, washout_days=28, speed=60.0),
-    "small": Size(4, 1, 2, 10, collectors=1, simulated_readers=3, washout_days=0, speed=1000.0),
+    "full": Size(12, 6, 12, 40, collectors=2, simulated_readers=6, recorded_readers=2, washout_days=28, speed=60.0),
+    "small": Size(4, 1, 2, 10, collectors=1, simulated_readers=3, recorded_readers=2, washout_days=0, speed=1000.0),
 }
 
 
@@ -106,7 +108,15 @@ class Demo:
             return
         say("Simulated readers are reading …")
         call_command("simulate_readers", COLLECTED, url=url, speed=self.size.speed, seed=self.seed)
-        call_command("simulate_readers", SIMULATED, url=url, speed=self.size.speed, seed=self.seed, finish=True)
+        call_command(
+            "simulate_readers",
+            SIMULATED,
+            url=url,
+            speed=self.size.speed,
+            seed=self.seed,
+            gaze=self.size.recorded_readers,
+            finish=True,
+        )
         (self.data / "demo-read").touch()
 
     def logins_text(self) -> str:
@@ -166,7 +176,7 @@ class Demo:
             ),
             Plan(
                 SIMULATED, "GazeX crossover, simulated readers", comparison, size.simulated_cases, crowd,
-                "none", ARMS, simulated=True,
+                "optional", ARMS, simulated=True,
             ),
         ]  # fmt: skip
 

@@ -73,6 +73,7 @@ class SimulatedReader:
         seed: int,
         speed: float,
         gaze: SimulatedGaze | None = None,
+        consents: bool = True,
     ) -> None:
         self.username = username
         self._password = password
@@ -82,6 +83,7 @@ class SimulatedReader:
         self._temperament = Temperament.draw(self._rng)
         self._speed = speed
         self._gaze = gaze
+        self._consents = consents
         self.client = httpx.Client(base_url=url, timeout=60.0, headers={"Accept-Encoding": "identity"})
 
     def read_all(self, *, limit: int | None = None, on_read: Callable[[], None] = lambda: None) -> int:
@@ -116,10 +118,10 @@ class SimulatedReader:
         return self.client.post(path, json=body, headers=headers)
 
     def _open_next(self) -> str | None:
-        """The address of the next read, or None when nothing is left. Gives consent and calibrates where asked."""
+        """The address of the next read, or None when nothing is left. Consents (or not) and calibrates where asked."""
         for _ in range(4):
             worklist = self.client.get("/worklist/").text
-            if consent := re.search(r'action="(/worklist/\d+/consent/)"', worklist):
+            if self._consents and (consent := re.search(r'action="(/worklist/\d+/consent/)"', worklist)):
                 self._post_form(consent[1], {"consent": "yes"})
                 continue
             form = re.search(r'action="(/worklist/\d+/next/)"', worklist)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections import defaultdict
 from typing import Any
 from uuid import UUID
@@ -14,12 +15,16 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from capture.agent import pairing
+from capture.models import Recording
 from study.models import Assignment, Image, ReferenceFinding, Study, User
 from study.services import studies
 from study.services.errors import Refused
 from study.site.demo import simulated_enrolments
 from study.site.simulated import SimulatedReader, SimulationError, run_readers
 from study.site.simulated_gaze import SimulatedGaze
+
+#: Longest wait for the workers before a study is analysed without the gaze that they have not processed.
+GAZE_SECONDS = 600
 
 
 class Command(BaseCommand):
@@ -31,6 +36,11 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=None, help="reads per reader (default: all)")
         parser.add_argument("--speed", type=float, default=400.0, help="how many times faster than life they read")
         parser.add_argument("--seed", type=int, default=1)
+        parser.add_argument(
+            "--gaze", type=int, metavar="N", default=None,
+            help="how many of the readers consent to the recording of their gaze, where the study leaves it to them "
+            "(default: all)",
+        )  # fmt: skip
         parser.add_argument("--finish", action="store_true", help="then close, unblind and analyse the study")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -67,6 +77,7 @@ class Command(BaseCommand):
                     seed=options["seed"] * 1000 + number,
                     speed=options["speed"],
                     gaze=gaze,
+                    consents=options["gaze"] is None or number < options["gaze"],
                 )
             )
         total = _outstanding(study, users, options["limit"])
@@ -91,12 +102,25 @@ class Command(BaseCommand):
             study.refresh_from_db()
             if study.state == Study.State.OPEN:
                 study = studies.close_study(study=study, actor=actor)
+            self._wait_for_gaze(study)
             if study.state == Study.State.CLOSED:
                 study = studies.unblind_study(study=study, actor=actor)
             analyse_study(study=study, actor=actor)
         except Refused as refusal:
             raise CommandError(refusal.sentence) from refusal
         self.stdout.write(f"{study} is closed, unblinded and analysed.")
+
+    def _wait_for_gaze(self, study: Study) -> None:
+        """Until the workers have processed what was recorded: the analysis is of all gaze, or it says what it lacks."""
+        waiting = Recording.objects.filter(read__assignment__enrolment__study=study).exclude(
+            state__in=[Recording.State.PROCESSED, Recording.State.FAILED]
+        )
+        deadline = time.monotonic() + GAZE_SECONDS
+        while count := waiting.count():
+            if time.monotonic() > deadline:
+                self.stderr.write(f"{count} recordings are not processed yet; the analysis goes on without their gaze.")
+                return
+            time.sleep(0.5)
 
 
 class _Progress:
