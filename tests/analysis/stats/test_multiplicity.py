@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
 from analysis.stats.multiplicity import (
@@ -25,26 +24,29 @@ PEERS = {
     hochberg: "simes-hochberg",
     benjamini_hochberg: "fdr_bh",
 }
-p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+def draws(seed: int = 0, times: int = 200) -> list[list[float]]:
+    """Families of 1 to 12 p-values, with ties, zeros and ones among them."""
+    rng = np.random.default_rng(seed)
+    return [np.round(rng.random(rng.integers(1, 13)) ** 3, int(rng.integers(1, 9))).tolist() for _ in range(times)]
 
 
 @pytest.mark.parametrize(("adjust", "peer"), PEERS.items(), ids=PEERS.values())
-@given(values=p_values)
-def test_adjusted_p_values_agree_with_statsmodels(adjust: Callable, peer: str, values: list[float]) -> None:
-    assert adjust(values) == pytest.approx(multipletests(values, method=peer)[1], abs=1e-12)
+def test_adjusted_p_values_agree_with_statsmodels(adjust: Callable, peer: str) -> None:
+    for values in draws():
+        assert adjust(values) == pytest.approx(multipletests(values, method=peer)[1], abs=1e-12)
 
 
 @pytest.mark.parametrize("adjust", ADJUSTMENTS.values(), ids=ADJUSTMENTS)
-@given(values=p_values, absent=st.integers(0, 12))
-def test_a_test_that_could_not_be_made_stays_in_the_family_as_if_its_p_were_one(
-    adjust: Callable, values: list[float], absent: int
-) -> None:
-    place = min(absent, len(values))
-    with_none = [*values[:place], None, *values[place:]]
-    with_one = [*values[:place], 1.0, *values[place:]]
-    expected = adjust(with_one)
-    expected[place] = None
-    assert adjust(with_none) == expected
+def test_a_test_that_could_not_be_made_stays_in_the_family_as_if_its_p_were_one(adjust: Callable) -> None:
+    for number, values in enumerate(draws(1)):
+        place = number % (len(values) + 1)
+        with_none = [*values[:place], None, *values[place:]]
+        with_one = [*values[:place], 1.0, *values[place:]]
+        expected = adjust(with_one)
+        expected[place] = None
+        assert adjust(with_none) == expected
 
 
 @pytest.mark.parametrize("adjust", ADJUSTMENTS.values(), ids=ADJUSTMENTS)
@@ -74,7 +76,7 @@ def test_a_family_behind_a_gate_counts_only_once_the_families_before_it_are_reje
     assert gatekeeping([[None], [0.001]]) == [[None], [1.0]]
 
 
-@given(families=st.lists(p_values, min_size=1, max_size=3))
-def test_gatekeeping_never_makes_a_test_easier_than_its_family_alone(families: list[list[float]]) -> None:
-    for family, found in zip(families, gatekeeping(families), strict=True):
-        assert all(gated >= alone for gated, alone in zip(found, holm(family), strict=True))
+def test_gatekeeping_never_makes_a_test_easier_than_its_family_alone() -> None:
+    for families in zip(draws(2), draws(3), draws(4), strict=True):
+        for family, found in zip(families, gatekeeping(families), strict=True):
+            assert all(gated >= alone for gated, alone in zip(found, holm(family), strict=True))
