@@ -34,7 +34,7 @@ def draws(seed: int = 0, times: int = 200) -> list[list[float]]:
 
 @pytest.mark.parametrize(("adjust", "peer"), PEERS.items(), ids=PEERS.values())
 def test_adjusted_p_values_agree_with_statsmodels(adjust: Callable, peer: str) -> None:
-    for values in draws():
+    for values in draws(times=12):  # statsmodels' Holm collects garbage at every call
         assert adjust(values) == pytest.approx(multipletests(values, method=peer)[1], abs=1e-12)
 
 
