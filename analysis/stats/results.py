@@ -394,8 +394,8 @@ def result_from(
             errors = errors[np.ix_(places, places)]
     follow = follow or Conventions(truncation=truncation)
     said = _design_warnings(len(treatments), random) + list(warnings)
-    found, dbm, omnibus, parts = findings, None, None, None
-    if found is None and errors is not None:
+    found, dbm, omnibus, parts = findings or _without_variance(foms, why), None, None, None
+    if findings is None and errors is not None:
         made = analyse(foms, errors, random=random, alpha=alpha, conventions=follow)
         omnibus, parts = made.omnibus, made.components
         dbm = dbm_components(
@@ -417,45 +417,6 @@ def result_from(
             f"cases: {sentence_list(perfect)}; the standard errors are too small."
         )
 
-    pairs = list(combinations(range(len(treatments)), 2))
-    comparisons: list[Comparison] = []
-    own: list[ReaderDifference] = []
-    if found is None:
-        averages = foms.mean(axis=1)
-        means = tuple(
-            Mean(t, _number(average), None, None, None, None, why)
-            for t, average in zip(treatments, averages, strict=True)
-        )
-        for i, k in pairs:
-            names, difference = (treatments[i], treatments[k]), _number(averages[i] - averages[k])
-            comparisons.append(Comparison(names, difference, None, None, None, None, None, not_estimable=why))
-    else:
-        means = tuple(
-            Mean(t, m.estimate, m.se, m.df, m.lower, m.upper, m.not_estimable)
-            for t, m in zip(treatments, found.means, strict=True)
-        )
-        p_values = [found.differences[pair].p for pair in pairs]
-        by_holm, chosen = _adjusted(p_values, "holm"), _adjusted(p_values, multiplicity)
-        for pair, p_holm, p_adjusted in zip(pairs, by_holm, chosen, strict=True):
-            names = (treatments[pair[0]], treatments[pair[1]])
-            one = _comparison(
-                names,
-                found.differences[pair],
-                p_holm,
-                margin,
-                reference,
-                alpha,
-                equivalence=equivalence,
-                law_df=found.laws.get(pair),
-            )
-            comparisons.append(dataclasses.replace(one, p_adjusted=p_adjusted))
-            for reader, change in zip(readers, found.reader_differences[pair], strict=True):
-                own.append(
-                    ReaderDifference(
-                        names, reader, change.estimate, change.se, change.lower, change.upper, change.not_estimable
-                    )
-                )
-
     kept = list(conventions)
     if findings is None:
         kept += _conventions(random, follow, len(treatments))
@@ -473,9 +434,26 @@ def result_from(
         nondiseased=nondiseased,
         auc={t: {cell.reader: cell.auc for cell in cells if cell.treatment == t} for t in treatments},
         cells=cells,
-        means=means,
-        comparisons=tuple(comparisons),
-        reader_differences=tuple(own),
+        means=tuple(
+            Mean(t, m.estimate, m.se, m.df, m.lower, m.upper, m.not_estimable)
+            for t, m in zip(treatments, found.means, strict=True)
+        ),
+        comparisons=_comparisons(
+            found,
+            treatments,
+            margin=margin,
+            reference=reference,
+            alpha=alpha,
+            equivalence=equivalence,
+            how=multiplicity,
+        ),
+        reader_differences=tuple(
+            ReaderDifference(
+                (treatments[i], treatments[k]), reader, d.estimate, d.se, d.lower, d.upper, d.not_estimable
+            )
+            for (i, k), changes in found.reader_differences.items()
+            for reader, d in zip(readers, changes, strict=True)
+        ),
         omnibus=omnibus,
         components=parts,
         method=f"{analysis}, {RANDOM_WORDS[random]}, {method_words}",
@@ -555,6 +533,22 @@ def _cells(
     return tuple(cells)
 
 
+def _without_variance(foms: Floats, why: str) -> Findings:
+    """The averages and differences of ``[I, J]`` figures of merit, with the reason why they have no intervals."""
+
+    def shown(value: float) -> Interval:
+        return Interval(_number(value), not_estimable=why)
+
+    averages, pairs = foms.mean(axis=1), list(combinations(range(len(foms)), 2))
+    return Findings(
+        "Obuchowski–Rockette",
+        [shown(average) for average in averages],
+        {(i, k): shown(averages[i] - averages[k]) for i, k in pairs},
+        {(i, k): [shown(change) for change in foms[i] - foms[k]] for i, k in pairs},
+        (),
+    )
+
+
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
@@ -565,6 +559,29 @@ def _cells_of(treatments: Sequence[str], readers: Sequence[str], findings: Findi
         for treatment, row in zip(treatments, findings.cells, strict=True)
         for reader, found in zip(readers, row, strict=True)
     )
+
+
+def _comparisons(
+    found: Findings,
+    treatments: Sequence[str],
+    *,
+    margin: float | None,
+    reference: str | None,
+    alpha: float,
+    equivalence: bool,
+    how: Multiplicity,
+) -> tuple[Comparison, ...]:
+    """Every pair of treatments, with p-values adjusted over all of them."""
+    p_values = [one.p for one in found.differences.values()]
+    made = []
+    for (pair, one), by_holm, adjusted in zip(
+        found.differences.items(), _adjusted(p_values, "holm"), _adjusted(p_values, how), strict=True
+    ):
+        names = (treatments[pair[0]], treatments[pair[1]])
+        law_df = found.laws.get(pair)
+        compared = _comparison(names, one, by_holm, margin, reference, alpha, equivalence=equivalence, law_df=law_df)
+        made.append(dataclasses.replace(compared, p_adjusted=adjusted))
+    return tuple(made)
 
 
 def _comparison(
