@@ -11,9 +11,9 @@ from .plan import AnalysisPlan
 class AnalysisResult(UuidModel, InsertOnly):
     """Everything that one run of the analysis computed, with what it was computed from.
 
-    `inputs` names the sources by hash: {"readings_sha256", "readings", "tables": {file: sha256}, "facts": what the tables
-    do not say, "plan_sha256", "protocol_sha256", "assignments_sha256", "model_sha256"}. The same tables, facts and code
-    give the same numbers. Numbers of schema gazeroom.analysis/1 lack "tables" and "facts".
+    `inputs` names the sources by hash: {"readings_sha256", "readings", "tables": {file: sha256}, "facts": what the
+    tables do not say, "plan_sha256", "protocol_sha256", "assignments_sha256", "model_sha256"}. The same tables, facts
+    and code give the same numbers. Results of schema gazeroom.analysis/1 lack "tables" and "facts".
     """
 
     study = models.ForeignKey("study.Study", on_delete=models.PROTECT, related_name="analysis_results")
