@@ -39,6 +39,17 @@ def _cheap_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The PostgreSQL leg takes minutes and a core that the first tests leave idle: it runs beside them."""
+    from tests.postgres import server_programs
+    from tests.postgres_leg import Leg
+
+    # A single test that is run by hand waits for nothing else, and collecting runs nothing.
+    chosen = [item for item in session.items if item.get_closest_marker("postgres")]
+    if chosen and len(session.items) > len(chosen) and server_programs() and not session.config.option.collectonly:
+        Leg.begin()
+
+
 #: What a skip says when one of these is missing; GAZEROOM_REQUIRE names those that must not be.
 WANTED = {"reference": "reference data", "browser": "Chromium", "postgres": "PostgreSQL"}
 
