@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import linalg, optimize, sparse, stats
+from scipy import linalg, optimize, sparse
 
+from analysis.stats.laws import t_critical, t_two_sided
 from analysis.stats.ratings import RatingsError, name_of, row_word
 from analysis.stats.results import plain
 
@@ -179,9 +180,8 @@ def reading_time(frame: pd.DataFrame, *, alpha: float = 0.05, reader_slope: bool
         spread = float(slope @ uncertainty @ slope)
         df = 2 * variance**2 / spread if spread > 0 else math.inf
         se = math.sqrt(variance)
-        law = stats.norm if math.isinf(df) else stats.t(df)
-        half = float(law.ppf(1 - alpha / 2)) * se
-        p = float(2 * law.sf(abs(estimate / se)))
+        half = t_critical(alpha, df) * se
+        p = t_two_sided(estimate / se, df)
         fixed.append(FixedEffect(term, estimate, se, df, estimate / se, p, estimate - half, estimate + half))
     variances = {name: float(t**2 * sigma2) for name, t in zip(effects, theta, strict=True)}
     variances["residual"] = sigma2
@@ -234,6 +234,17 @@ def _read(frame: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.intp], Floa
             where = row_word(frame, int(empty[0])).capitalize()
             raise RatingsError(f"{where} has no {column}; give every row one.")
         codes[column] = np.unique([name_of(v) for v in frame[column].tolist()], return_inverse=True)[1]
+    told = np.stack([codes["reader"], codes["case"], numbers["assisted"], numbers["period"]], axis=1)
+    _, first, which = np.unique(told, axis=0, return_index=True, return_inverse=True)
+    first = first[which.ravel()]
+    again = np.flatnonzero(first != np.arange(len(told)))
+    if again.size:
+        here = int(again[0])
+        row = frame.iloc[here]
+        raise RatingsError(
+            f"{row_word(frame, here).capitalize()} (reader {row['reader']}, case {row['case']}, period {row['period']}) "
+            f"was already timed in {row_word(frame, int(first[here]))}; keep one row per reading."
+        )
     return codes["reader"], codes["case"], numbers["assisted"], numbers["period"], np.log(numbers["seconds"])
 
 

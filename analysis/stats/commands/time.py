@@ -23,14 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    from analysis.stats.commands.common import read_csv
-    from analysis.stats.ratings import RatingsError
+    from analysis.stats.commands.common import parsed_csv, read_text
+    from analysis.stats.options import check_level
     from analysis.stats.reading_time import reading_time
 
-    if not 0 < args.alpha < 1:
-        raise RatingsError(f"alpha is {args.alpha}; it must be between 0 and 1.")
-    found = reading_time(read_csv(args.times), alpha=args.alpha, reader_slope=not args.no_reader_slope)
+    check_level(args.alpha)
+    table = parsed_csv(read_text(args.times), args.times)
+    found = reading_time(table, alpha=args.alpha, reader_slope=not args.no_reader_slope)
     printed = found.to_dict()
+    printed["fixed_effects"] = {effect["term"]: effect for effect in printed["fixed"]}
     printed["variance_components"] = [
         {"group": group, "variance": variance, "sd": math.sqrt(variance)} for group, variance in found.variances.items()
     ]

@@ -25,6 +25,7 @@ def test_the_command_prints_lme4s_numbers(capsys: pytest.CaptureFixture) -> None
     for one, wanted in zip(printed["fixed"], expected["fixef"], strict=True):
         for ours, theirs in names.items():
             assert one[ours] == pytest.approx(wanted[theirs], rel=1e-4)
+    assert printed["fixed_effects"] == {one["term"]: one for one in printed["fixed"]}
     variances = {one["group"]: one["variance"] for one in printed["variance_components"]}
     for row, group in zip(expected["varcomp"], ("case", "reader slope", "reader", "residual"), strict=True):
         assert variances[group] == pytest.approx(row["vcov"], rel=1e-4)
@@ -51,8 +52,12 @@ def test_the_options_take_the_slope_out_and_widen_the_interval(tmp_path: Path, c
         ("reader,case,assisted,period,seconds\n1,1,0,1,30\n1,2,1,2,soon\n", "has seconds soon; it must be more than 0"),
         ("reader,case,assisted,seconds\n1,1,0,30\n", "lacks the column period"),
         ("reader,case,assisted,period,seconds\n", "has no rows"),
+        (
+            "reader,case,assisted,period,seconds\n1,1,0,1,30\n1,1,1,2,25\n1,1,0,1,31\n",
+            "Line 4 (reader 1, case 1, period 1) was already timed in line 2",
+        ),
     ],
-    ids=["text", "column", "empty"],
+    ids=["text", "column", "empty", "twice"],
 )
 def test_a_faulty_file_is_one_sentence_and_status_two(
     tmp_path: Path, capsys: pytest.CaptureFixture, text: str, sentence: str
