@@ -240,10 +240,10 @@ def _read(frame: pd.DataFrame) -> tuple[NDArray[np.intp], NDArray[np.intp], Floa
     again = np.flatnonzero(first != np.arange(len(told)))
     if again.size:
         here = int(again[0])
-        row = frame.iloc[here]
+        reading = ", ".join(f"{column} {frame[column].iloc[here]}" for column in ("reader", "case", "period"))
         raise RatingsError(
-            f"{row_word(frame, here).capitalize()} (reader {row['reader']}, case {row['case']}, period {row['period']}) "
-            f"was already timed in {row_word(frame, int(first[here]))}; keep one row per reading."
+            f"{row_word(frame, here).capitalize()} ({reading}) was already timed in "
+            f"{row_word(frame, int(first[here]))}; keep one row per reading."
         )
     return codes["reader"], codes["case"], numbers["assisted"], numbers["period"], np.log(numbers["seconds"])
 
