@@ -172,7 +172,7 @@ def _conventions(
     said.append(f"Where a logit is taken, probabilities are kept within {CLIP:g} and {1 - CLIP:g}.")
     said.append("Every read counts the same. The ECE is biased upwards, the more so the fewer reads a bin has.")
     if resamples:
-        who = "readers and cases" if shape[0] > 1 else "cases, of the one reader there is,"
+        who = "readers and cases" if shape[0] > 1 else "the cases of the one reader there is"
         said.append(f"Intervals are percentiles of a bootstrap over {who}; bins keep their bounds.")
     return tuple(said)
 
