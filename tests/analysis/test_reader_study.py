@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 import numpy as np
@@ -226,3 +228,17 @@ def test_a_faulty_file_is_named_with_its_line(content: bytes, sentence: str) -> 
     with pytest.raises(TablesError) as error:
         parse({"readings": content})
     assert str(error.value).startswith(sentence)
+
+
+TEXTS = [
+    "=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "'=1", "''=1", "'quoted'", "\tx", "a\rb", "a\r\nb", 'say "no", twice',
+    "<script>", "NA", "007", "",
+]  # fmt: skip
+
+
+def test_texts_come_back_from_a_file_as_they_were_and_none_is_a_formula_in_it() -> None:
+    rows = [("R1", "c1", "a", 1, n, "invalidated", text, False, None, "none") for n, text in enumerate(TEXTS, start=1)]
+    content = written("reads", rows)
+    assert parse({"reads": content}).reads["reason"].tolist() == TEXTS
+    cells = [row[6] for row in csv.reader(io.StringIO(content.decode(), newline=""))]
+    assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r") and cell]

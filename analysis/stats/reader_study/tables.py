@@ -2,7 +2,8 @@
 
 One row is one thing (a read and finding, a mark, a lesion, a case, an assignment). Text stays text: a case called
 ``01`` or ``NA`` keeps its name. Numbers are written with the shortest digits that read back as the same float64, so
-what is computed from the files is what was computed from the database.
+what is computed from the files is what was computed from the database. A text that a spreadsheet would take for a
+formula is written with an apostrophe before it, which :func:`parse` takes away again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import csv
 import dataclasses
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -21,6 +23,9 @@ from analysis.stats.ratings import RatingsError
 
 #: The finding of an endpoint that asks only whether a case is normal: truth is any finding, rating the highest given.
 ANY = "any"
+
+#: What a spreadsheet would compute; apostrophes before it count as texts that were guarded before.
+_FORMULA: Final = re.compile("'*[=+\\-@\t\r]")
 
 Kind = Literal["text", "whole", "number", "number or empty"]
 
@@ -86,8 +91,12 @@ def written(name: str, rows: Iterable[Sequence[object]]) -> bytes:
     """Rows as the CSV file of that name: UTF-8, comma, LF, empty cells for None."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    # A lone carriage return ends a line for every reader of CSV, and csv quotes only what holds its own line ending.
+    quoting = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS[name])
-    writer.writerows([_cell(value) for value in row] for row in rows)
+    for row in rows:
+        cells = [_cell(value) for value in row]
+        (quoting if any("\r" in cell for cell in cells) else writer).writerow(cells)
     return out.getvalue().encode()
 
 
@@ -96,7 +105,14 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, str):
+        return f"'{value}" if _FORMULA.match(value) else value
     return repr(value) if isinstance(value, float) else str(value)
+
+
+def _text(cell: str) -> str:
+    """What :func:`_cell` wrote."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
 
 
 def parse(files: Mapping[str, bytes]) -> Tables:
@@ -130,7 +146,7 @@ def _typed(name: str, rows: list[list[str]]) -> pd.DataFrame:
     for place, (column, kind) in enumerate(COLUMNS[name].items()):
         texts = [row[place] for row in rows]
         if kind == "text":
-            columns[column] = pd.Series(texts, dtype=object)
+            columns[column] = pd.Series([_text(text) for text in texts], dtype=object)
             continue
         values: list[float] = []
         for number, text in enumerate(texts, start=2):

@@ -136,8 +136,8 @@ def test_one_case_or_one_reader_is_said() -> None:
     one_case = calibration(frame[frame.case == 0])["A"]
     assert one_case.brier.value is not None and "there is one case" in one_case.brier.not_estimable
     alone = calibration(frame[frame.reader == "R0"], resamples=20)["A"]
-    words = "Intervals are percentiles of a bootstrap over the cases of the one reader there is; bins keep their bounds."
-    assert alone.conventions[-1] == words
+    said = "a bootstrap over the cases of the one reader there is; bins keep their bounds."
+    assert alone.conventions[-1] == f"Intervals are percentiles of {said}"
     json.dumps([one_case.to_dict(), alone.to_dict()], allow_nan=False)
 
 
