@@ -511,8 +511,11 @@ def _branch(y: Floats, apart: float) -> Floats:
         low, high = np.where(below, at, low), np.where(below, high, at)
         step = (np.log(goal) - np.log(reached)) * reached / (_density(at) + _density(at - apart))
         ahead = at + step
-        ahead = np.where((ahead > low) & (ahead < high), ahead, (low + high) / 2)
-        settled = np.abs(ahead - at).max(initial=0.0) < 1e-14
+        # The bounds included: at the root a step of nothing stays, where halving would jump away again.
+        inside = (ahead >= low) & (ahead <= high)
+        ahead = np.where(inside, ahead, (low + high) / 2)
+        # Newton's steps square the error: after one of 1e-9 nothing is left to gain.
+        settled = inside.all() and (np.abs(ahead - at) <= 1e-9 * np.maximum(1.0, np.abs(at))).all()
         at = ahead
         if settled:
             break
@@ -638,27 +641,19 @@ def _state(model: Model, low: Floats, high: Floats, theta: Floats, cuts: Floats)
     if abs(theta[0]) > 1e4 or (model == "proper" and theta[0] <= 0):
         return None
     a, b, by_natural = _natural(model, theta)
-    tpf, by_x, by_theta = _MODELS[model](-cuts, a, b)
-    by_theta = by_theta * by_natural[:, None]
-    heights = _density(cuts)
-    # Differences are taken in whichever tail is the smaller, so that small probabilities keep their digits.
-    p = _between(special.ndtr(cuts), special.ndtr(-cuts))
-    q = _between(1 - tpf, tpf)
-    # A share that no case needs may round to zero far out.
-    p, q = np.where(low == 0, np.maximum(p, 1e-18), p), np.where(high == 0, np.maximum(q, 1e-18), q)
-    if not ((p > 0).all() and (q > 0).all() and np.isfinite(by_x).all() and np.isfinite(by_theta).all()):
+    found = _shares(model, low, high, a, b, cuts)
+    if found is None:
         return None
-    value = float(special.xlogy(low, p).sum() + special.xlogy(high, q).sum())
-    shares_low, shares_high = low / p, high / q
-    q_by_theta = -np.diff(by_theta, axis=1, prepend=0.0, append=0.0)
-    gradient_cuts = heights * (shares_low[:-1] - shares_low[1:]) + by_x * (shares_high[:-1] - shares_high[1:])
+    p, q, heights, by_x, q_by_ab = found
+    q_by_theta = q_by_ab * by_natural[:, None]
+    gradient_theta, gradient_cuts = _gradient(low, high, p, q, heights, by_x, q_by_theta)
     n0, n1 = low.sum(), high.sum()
     weighted = q_by_theta / q
     return _State(
         theta,
         cuts,
-        value,
-        q_by_theta @ shares_high,
+        float(special.xlogy(low, p).sum() + special.xlogy(high, q).sum()),
+        gradient_theta,
         gradient_cuts,
         _Blocks(
             n1 * weighted @ q_by_theta.T,
@@ -669,10 +664,42 @@ def _state(model: Model, low: Floats, high: Floats, theta: Floats, cuts: Floats)
     )
 
 
+def _shares(
+    model: Model, low: Floats, high: Floats, a: float, b: float, cuts: Floats
+) -> tuple[Floats, Floats, Floats, Floats, Floats] | None:
+    """What the likelihood is made of at cut-offs ``[…, m]``, or None where a needed probability is zero.
+
+    Returns:
+        p, q ``[…, m + 1]``: the categories' probabilities in either class; φ(ζ) and dTPF/dx ``[…, m]``; dq/d(a, b)
+        ``[2, …, m + 1]``.
+    """
+    tpf, by_x, by_ab = (
+        values.reshape(values.shape[:-1] + cuts.shape) for values in _MODELS[model](-cuts.ravel(), a, b)
+    )
+    # Differences are taken in whichever tail is the smaller, so that small probabilities keep their digits.
+    p = _between(special.ndtr(cuts), special.ndtr(-cuts))
+    q = _between(1 - tpf, tpf)
+    # A share that no case needs may round to zero far out.
+    p, q = np.where(low == 0, np.maximum(p, 1e-18), p), np.where(high == 0, np.maximum(q, 1e-18), q)
+    if not ((p > 0).all() and (q > 0).all() and np.isfinite(by_x).all() and np.isfinite(by_ab).all()):
+        return None
+    by_ab = np.concatenate([-by_ab[..., :1], by_ab[..., :-1] - by_ab[..., 1:], by_ab[..., -1:]], axis=-1)
+    return p, q, _density(cuts), by_x, by_ab
+
+
+def _gradient(
+    low: Floats, high: Floats, p: Floats, q: Floats, heights: Floats, by_x: Floats, q_by: Floats
+) -> tuple[Floats, Floats]:
+    """The gradient in two parameters ``[2, …]``, in which q has the slopes ``q_by``, and in the cut-offs ``[…, m]``."""
+    ones, twos = low / p, high / q
+    by_cuts = heights * (ones[..., :-1] - ones[..., 1:]) + by_x * (twos[..., :-1] - twos[..., 1:])
+    return (q_by * twos).sum(axis=-1), by_cuts
+
+
 def _between(below: Floats, above: Floats) -> Floats:
-    """Probabilities of the K categories from the shares below and above each of the K − 1 cut-offs."""
-    inner = np.where(below[1:] < 0.5, np.diff(below), -np.diff(above))
-    return np.r_[below[0], inner, above[-1]]
+    """Probabilities of the K categories from the shares below and above each of the K − 1 cut-offs, ``[…, K − 1]``."""
+    inner = np.where(below[..., 1:] < 0.5, np.diff(below), -np.diff(above))
+    return np.concatenate([below[..., :1], inner, above[..., -1:]], axis=-1)
 
 
 def _climb(
@@ -763,41 +790,38 @@ def _observed_information(model: Model, low: Floats, high: Floats, at: _State) -
     gaps = np.diff(np.r_[at.cuts[0] - 1, at.cuts, at.cuts[-1] + 1])
     reach = 0.02 * np.minimum(np.minimum(gaps[:-1], gaps[1:]), 0.5)
 
-    def slope(gradient: Callable[[int], Floats | None]) -> Floats | None:
-        """d(gradient)/d(step) at 0, from the gradients two steps to each side."""
-        total = np.zeros(size + 2)
-        for k, weight in ((-2, 1 / 12), (-1, -8 / 12), (1, 8 / 12), (2, -1 / 12)):
-            there = gradient(k)
-            if there is None:
-                return None
-            total += weight * there
-        return total
+    weights = np.array([1, -8, 8, -1]) / 12  # of the gradients at −2, −1, 1 and 2 steps
+    steps = np.array([-2.0, -1.0, 1.0, 2.0])
 
-    def moved(there_a: float, there_b: float, cuts: Floats) -> Floats | None:
-        theta = np.array([there_a**2 if model == "proper" else there_a, math.log(there_b)])
-        there = _state(model, low, high, theta, cuts)
-        if there is None:
+    def gradients(there_a: float, there_b: float, cuts: Floats) -> Floats | None:
+        """In (a, b, ζ), ``[r, m + 2]``, at the cut-offs of each row."""
+        if (np.diff(cuts) <= 0).any():
             return None
-        return np.r_[there.gradient_theta / _natural(model, theta)[2], there.gradient_cuts]
+        found = _shares(model, low, high, there_a, there_b, cuts)
+        if found is None:
+            return None
+        by_ab, by_cuts = _gradient(low, high, *found)
+        return np.concatenate([by_ab.T, by_cuts], axis=1)
 
     unit_a, unit_b = 0.002 * (a if model == "proper" else max(abs(a), 0.2)), 0.002 * b
-    by_a = slope(lambda k: moved(a + k * unit_a, b, at.cuts))
-    by_b = slope(lambda k: moved(a, b + k * unit_b, at.cuts))
-    if by_a is None or by_b is None:
-        return None
-    by_a, by_b = by_a / unit_a, by_b / unit_b
     places = np.arange(size)
+    colours = np.stack([places % 3 == colour for colour in range(3)])
+    around = at.cuts + (steps[:, None, None] * reach * colours).reshape(-1, size)
+    by_cuts = gradients(a, b, around)
+    by_a = [gradients(a + k * unit_a, b, at.cuts[None, :]) for k in steps]
+    by_b = [gradients(a, b + k * unit_b, at.cuts[None, :]) for k in steps]
+    if by_cuts is None or any(found is None for found in (*by_a, *by_b)):
+        return None
+    in_a = weights @ np.concatenate(by_a) / unit_a  # type: ignore[arg-type]
+    in_b = weights @ np.concatenate(by_b) / unit_b  # type: ignore[arg-type]
+    in_cuts = np.einsum("k,kcj->cj", weights, by_cuts.reshape(4, 3, size + 2))
     diagonal, above, below = np.zeros(size), np.zeros(size), np.zeros(size)
-    for colour in range(3):
-        chosen = places % 3 == colour
-        by_cuts = slope(lambda k, chosen=chosen: moved(a, b, at.cuts + k * reach * chosen))  # type: ignore[misc]
-        if by_cuts is None:
-            return None
-        rows = np.r_[0.0, by_cuts[2:], 0.0]
+    for chosen, own in zip(colours, in_cuts, strict=True):
+        rows = np.r_[0.0, own[2:], 0.0]
         above[chosen], diagonal[chosen], below[chosen] = rows[:-2][chosen], rows[1:-1][chosen], rows[2:][chosen]
     diagonal, above, below = diagonal / reach, above / reach, below / reach
-    corner = np.array([[by_a[0], (by_a[1] + by_b[0]) / 2], [(by_a[1] + by_b[0]) / 2, by_b[1]]])
-    return _Blocks(-corner, -np.stack([by_a[2:], by_b[2:]]), -diagonal, -(above[1:] + below[:-1]) / 2)
+    corner = np.array([[in_a[0], (in_a[1] + in_b[0]) / 2], [(in_a[1] + in_b[0]) / 2, in_b[1]]])
+    return _Blocks(-corner, -np.stack([in_a[2:], in_b[2:]]), -diagonal, -(above[1:] + below[:-1]) / 2)
 
 
 # From the maximum to the result.
@@ -928,16 +952,22 @@ def _is_chance(model: Model, top: _State) -> bool:
 
 
 def _cuts_for(model: Model, low: Floats, high: Floats, a: float, b: float) -> Floats:
-    """Cut-offs that leave as many cases above them, both classes together, as the ratings do; by bisection."""
+    """Cut-offs that leave as many cases above them, both classes together, as the ratings do; Newton within bounds."""
     n0, n1 = low.sum(), high.sum()
     goal = (n0 + n1) - (low + high).cumsum()[:-1]
     bottom, top = np.full(len(goal), -_FAR), np.full(len(goal), _FAR)
-    for _ in range(36):
-        middle = (bottom + top) / 2
-        over = n0 * special.ndtr(-middle) + n1 * _MODELS[model](-middle, a, b)[0] > goal
-        bottom, top = np.where(over, middle, bottom), np.where(over, top, middle)
-    found: Floats = (bottom + top) / 2
-    return found
+    at = -special.ndtri(goal / (n0 + n1))
+    for _ in range(60):
+        tpf, by_x, _ = _MODELS[model](-at, a, b)
+        surplus = n0 * special.ndtr(-at) + n1 * tpf - goal
+        bottom, top = np.where(surplus > 0, at, bottom), np.where(surplus > 0, top, at)
+        ahead = at + surplus / np.maximum(n0 * _density(at) + n1 * by_x, 1e-300)
+        ahead = np.where((ahead >= bottom) & (ahead <= top), ahead, (bottom + top) / 2)
+        settled = (np.abs(ahead - at) < 1e-8).all()
+        at = ahead
+        if settled:
+            break
+    return at
 
 
 def _result(
