@@ -70,7 +70,7 @@ def analyse_study(*, study: Study, actor: Any, progress: Progress | None = None)
         Refused: the study is no comparison, is not unblinded, has no locked plan, or its readings cannot be used.
     """
     # Costs two seconds of imports, which a page or a command that computes nothing need not pay.
-    from .computing import guarded, numbers_of, written
+    from .computing import cases_analysed, guarded, numbers_of, written
 
     plan = _plan_of(study)
     body = complete(plan.body)
@@ -87,10 +87,11 @@ def analyse_study(*, study: Study, actor: Any, progress: Progress | None = None)
 
     numbers = numbers_of(files, facts, progress=lambda step, done, _: tell(step, done + 1, total))
     measures: list[Any] = []
+    options = {"study": study, "body": body, "arms": arms_of(study), "only": cases_analysed(files, body["missing"])}
     for place, (name, words, function) in enumerate(_beside_the_tables()):
         tell(words, total - len(BESIDE) - 1 + place, total)
         values: list[Any] = []
-        numbers[name] = guarded(partial(function, study=study, body=body, arms=arms_of(study), values=values))
+        numbers[name] = guarded(partial(function, **options, values=values))
         measures += values
     files["measures"] = written("measures", measures)
     hashes = sha256_of(files)

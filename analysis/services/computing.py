@@ -10,9 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from analysis.stats.reader_study import SCHEMA, compute, guarded, parse
-from analysis.stats.reader_study.tables import written
+from analysis.stats.reader_study.tables import cases_used, written
 
-__all__ = ["SCHEMA", "guarded", "numbers_of", "written"]
+__all__ = ["SCHEMA", "cases_analysed", "guarded", "numbers_of", "written"]
+
+
+def cases_analysed(files: Mapping[str, bytes], missing: str) -> set[str]:
+    """The labels of the cases that the plan's rule for missing reads lets in; ``files`` as for :func:`numbers_of`."""
+    return cases_used(parse(files), missing)
 
 
 def numbers_of(

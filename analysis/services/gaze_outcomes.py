@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -48,6 +48,7 @@ def compute_gaze(
     body: Mapping[str, Any],
     arms: Sequence[Arm],
     horizon_s: float = gaze.HORIZON_S,
+    only: Collection[str] | None = None,
     values: list[Value] | None = None,
 ) -> dict[str, Any]:
     """Every gaze outcome of a comparison, as plain values fit for JSON, numbers to ten significant digits.
@@ -59,6 +60,7 @@ def compute_gaze(
         body: its analysis plan's; ``random``, ``alpha`` and ``reference_arm`` are used.
         arms: the study's, the unassisted one first.
         horizon_s: seconds to which the time to first fixation is restricted.
+        only: the labels of the cases that are analysed; by default all.
         values: where to put the numbers per read that were compared, for a table of them.
 
     Returns:
@@ -76,7 +78,7 @@ def compute_gaze(
           is a list of rows of values from 0 to 1.
         - ``warnings``, ``conventions``
     """
-    reads = gaze_reads(study)
+    reads = [read for read in gaze_reads(study) if only is None or read.case.label in only]
     how = How(random=str(body["random"]), alpha=float(body["alpha"]), reference=str(body["reference_arm"]))
     missing = [_missing(read, read.missing) for read in reads if read.track is None]
     looks, measured, unread = _collect(reads)

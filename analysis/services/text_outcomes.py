@@ -9,7 +9,7 @@ alike two reports are, not how right.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -51,7 +51,12 @@ _HIT: Final = "A place is hit by a point, or the centre of a box, of the same fi
 
 
 def compute_text(
-    *, study: Study, body: Mapping[str, Any], arms: Sequence[Arm], values: list[Value] | None = None
+    *,
+    study: Study,
+    body: Mapping[str, Any],
+    arms: Sequence[Arm],
+    only: Collection[str] | None = None,
+    values: list[Value] | None = None,
 ) -> dict[str, Any]:
     """Every text outcome of a comparison, as plain values fit for JSON, numbers to ten significant digits.
 
@@ -61,6 +66,7 @@ def compute_text(
         study: the comparison.
         body: its analysis plan's; ``random``, ``alpha`` and ``reference_arm`` are used.
         arms: the study's, the unassisted one first.
+        only: the labels of the cases that are analysed; by default all.
         values: where to put the numbers per read that were compared, for a table of them.
 
     Returns:
@@ -76,7 +82,7 @@ def compute_text(
         - ``findings``: arm → :meth:`analysis.stats.text.FindingScores.to_dict` over all its reports, descriptive
         - ``conventions``
     """
-    reads = text_reads(study)
+    reads = [read for read in text_reads(study) if only is None or read.case.label in only]
     how = How(random=str(body["random"]), alpha=float(body["alpha"]), reference=str(body["reference_arm"]))
     cases = list({read.case.pk: read.case for read in reads}.values())
     truth, model = truths(study, cases), model_reports(study, cases)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from analysis.stats.parametric import fit_proper
 from analysis.stats.reader_study import TablesError, compute, outcomes, parse
 from analysis.stats.reader_study.compute import guarded, steps
 from analysis.stats.reader_study.endpoints import adjusted, verdict
+from analysis.stats.reader_study.reasons import because
 from analysis.stats.reader_study.tables import COLUMNS, endpoint_readings, written
 
 ARMS = [
@@ -228,6 +230,57 @@ def test_a_faulty_file_is_named_with_its_line(content: bytes, sentence: str) -> 
     with pytest.raises(TablesError) as error:
         parse({"readings": content})
     assert str(error.value).startswith(sentence)
+
+
+def test_a_primary_reading_time_has_no_subgroups_and_the_result_says_so() -> None:
+    body = study(endpoints=[endpoint("any", "time", "primary")], subgroups=["finding"])
+    found = compute(parse(files()), body)["subgroups"]
+    assert found["rows"] == []
+    assert found["not_estimable"].startswith("not estimable, because the primary endpoint is reading time")
+    assert compute(parse(files()), study(subgroups=[]))["subgroups"] == {"not_estimable": "", "rows": []}
+
+
+def only(content: bytes, keep: Callable[[list[str]], bool]) -> bytes:
+    head, *rows = content.decode().splitlines(keepends=True)
+    return "".join([head, *(row for row in rows if keep(row.split(",")))]).encode()
+
+
+def test_where_only_complete_cases_are_used_every_outcome_leaves_the_others_out() -> None:
+    given, gone = files(drop=5), {"c21", "c22", "c23"}
+    never_read = {
+        "readings": only(given["readings"], lambda row: row[1] not in gone),
+        "marks": only(given["marks"], lambda row: row[2] not in gone),
+    }
+    endpoints = [endpoint("any", role="primary"), endpoint("any", "wafroc"), endpoint("any", "time")]
+    found = compute(parse(given), study(missing="complete", endpoints=endpoints))
+    wanted = compute(parse(given | never_read), study(endpoints=endpoints))
+    for part in ("endpoints", "time", "reliance", "standalone", "calibration", "agreement", "subgroups"):
+        assert found[part] == wanted[part], part
+    named = [row["what"] for row in found["conduct"]["exclusions"]]
+    assert named == [f"case {case}: left out of the analysis" for case in sorted(gone)]
+
+
+def test_where_no_case_is_complete_nothing_is_computed_of_the_others() -> None:
+    given = files(readers=2, cases=6)
+    one_arm_each = only(given["readings"], lambda row: (int(row[0][1:]) + int(row[1][1:]) + (row[2] == "a")) % 2 == 0)
+    found = compute(parse(given | {"readings": one_arm_each}), study(missing="complete"))
+    why = "no case was read by every reader in every arm"
+    for part in ("time", "reliance", "standalone", "calibration", "agreement", "subgroups"):
+        assert why in found[part]["not_estimable"], part
+    assert why in found["endpoints"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "clause"),
+    [
+        ("There is one reader.", "not estimable, because there is one reader"),
+        ("A read is missing.", "not estimable, because a read is missing"),
+        ("AUC needs both classes.", "not estimable, because AUC needs both classes"),
+        ("not estimable, because it is flat", "not estimable, because it is flat"),
+    ],
+)
+def test_a_reason_is_one_clause_without_a_full_stop(sentence: str, clause: str) -> None:
+    assert because(sentence) == clause
 
 
 TEXTS = [

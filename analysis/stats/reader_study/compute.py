@@ -16,7 +16,8 @@ from analysis.stats.ratings import RatingsError
 from analysis.stats.reading_time import ReadingTime, reading_time
 
 from . import conduct, endpoints, outcomes
-from .tables import Tables
+from .reasons import because
+from .tables import Tables, cases_used, restricted
 
 SCHEMA = "gazeroom.analysis/2"
 
@@ -40,7 +41,8 @@ def compute(tables: Tables, study: dict[str, Any], *, progress: Progress | None 
             "closed_early"}``; the plan complete, its primary endpoint first, the unassisted arm first.
         progress: called before each step.
 
-    One outcome that cannot be computed says "not estimable, because …" in its place; the others go on.
+    One outcome that cannot be computed says "not estimable, because …" in its place; the others go on. Where the plan
+    uses only complete cases, every outcome does.
     """
     plan, arms = study["plan"], [arm["key"] for arm in study["arms"]]
     total, done = steps(plan), 0
@@ -51,19 +53,26 @@ def compute(tables: Tables, study: dict[str, Any], *, progress: Progress | None 
             progress(words, done, total)
         done += 1
 
+    used = restricted(tables, cases_used(tables, plan["missing"]))
+
+    def of_used(function: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+        if used.readings.empty and not tables.readings.empty:
+            raise RatingsError("No case was read by every reader in every arm, and the plan uses only such cases.")
+        return function(used, *given)
+
     step("Modelling the reading time")
-    time = guarded(lambda: times(tables.readings, plan, arms), {"arms": {}, "readers": {}, "models": {}})
+    time = guarded(partial(of_used, times, plan, arms), {"arms": {}, "readers": {}, "models": {}})
     found = []
     for endpoint in plan["endpoints"]:
         step(f"Comparing the arms on {endpoints.words_of(endpoint)}")
         if endpoint["fom"] == "time":
             found.append(_time_endpoint(endpoint, time, plan))
             continue
-        made = guarded(partial(endpoints.compared, tables, endpoint, plan, arms), endpoints.described(endpoint))
+        made = guarded(partial(of_used, endpoints.compared, endpoint, plan, arms), endpoints.described(endpoint))
         made["error"] = made["error"] or made.pop("not_estimable", "")
         found.append(made)
     step("Looking at subgroups")
-    groups = guarded(lambda: {"rows": endpoints.subgroups(tables, plan)}, {"rows": []})
+    groups = guarded(lambda: of_used(lambda kept: {"rows": endpoints.subgroups(kept, plan)}), {"rows": []})
     numbers: dict[str, Any] = {
         "schema": SCHEMA,
         "study": {name: study[name] for name in ("slug", "name", "simulated")},
@@ -79,7 +88,7 @@ def compute(tables: Tables, study: dict[str, Any], *, progress: Progress | None 
     }
     for name, (words, function) in outcomes.OUTCOMES.items():
         step(words)
-        numbers[name] = guarded(partial(function, tables, plan, study["arms"]))
+        numbers[name] = guarded(partial(of_used, function, plan, study["arms"]))
     step("Listing exclusions and deviations")
     numbers["conduct"] = guarded(lambda: conduct.conduct(tables, study), {})
     answer: dict[str, Any] = plain(numbers)
@@ -91,18 +100,16 @@ def guarded(function: Callable[[], dict[str, Any]], empty: dict[str, Any] | None
     try:
         return {"not_estimable": "", **plain(function())}
     except RatingsError as error:
-        reason = str(error)
-        if not reason.startswith("not estimable"):
-            reason = f"not estimable, because {reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason}"
+        reason = because(error)
     except Exception as error:
         log.exception("an outcome could not be computed")
-        reason = f"not estimable, because its computation stopped with an error ({type(error).__name__})"
-    return {**(empty or {}), "not_estimable": reason.rstrip(".")}
+        reason = because(f"its computation stopped with an error ({type(error).__name__})")
+    return {**(empty or {}), "not_estimable": reason}
 
 
-def times(frame: pd.DataFrame, plan: dict[str, Any], arms: list[str]) -> dict[str, Any]:
+def times(tables: Tables, plan: dict[str, Any], arms: list[str]) -> dict[str, Any]:
     """Reading time: geometric means per arm and reader, and each arm against the reference by the mixed model."""
-    reads = frame.drop_duplicates(["reader", "case", "arm"])
+    reads = tables.readings.drop_duplicates(["reader", "case", "arm"])
     per_reader: dict[str, dict[str, float | None]] = {}
     for reader, own in reads.groupby("reader"):
         per_reader[str(reader)] = {arm: geometric(own.loc[own["arm"] == arm, "seconds"]) for arm in arms}
@@ -115,7 +122,7 @@ def times(frame: pd.DataFrame, plan: dict[str, Any], arms: list[str]) -> dict[st
         try:
             models[arm] = reading_time(pair, alpha=plan["alpha"]).to_dict()
         except RatingsError as error:
-            models[arm] = ReadingTime({}, {}, not_estimable=f"not estimable, because {error}").to_dict()
+            models[arm] = ReadingTime({}, {}, not_estimable=because(error)).to_dict()
     return {
         "arms": {arm: geometric(reads.loc[reads["arm"] == arm, "seconds"]) for arm in arms},
         "readers": per_reader,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from .tables import Tables
+from .tables import Tables, cases_used
 
 #: A read that lasted longer than this by the server's clock was very probably interrupted.
 LONG_SECONDS = 3600.0
@@ -38,14 +38,10 @@ def conduct(tables: Tables, study: dict[str, Any]) -> dict[str, Any]:
         {"what": f"reader {row.reader}, case {row.case}, {row.arm}: read invalidated", "why": row.reason}
         for row in invalid.itertuples()
     ]
-    complete = study["plan"]["missing"] == "complete"
-    if complete:
-        counts = submitted.groupby("case").size()
-        wanted = submitted["reader"].nunique() * submitted["arm"].nunique()
-        for case in sorted(counts.index[counts < wanted]):
-            exclusions.append(
-                {"what": f"case {case}: left out of the comparisons", "why": "not read by every reader in every arm"}
-            )
+    exclusions += [
+        {"what": f"case {case}: left out of the analysis", "why": "not read by every reader in every arm"}
+        for case in sorted(set(tables.readings["case"]) - cases_used(tables, study["plan"]["missing"]))
+    ]
     return {
         "shown": shown,
         "flow": flow,

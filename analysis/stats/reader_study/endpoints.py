@@ -14,6 +14,7 @@ from analysis.stats.mrmc import Result, analyze
 from analysis.stats.multiplicity import ADJUSTMENTS
 from analysis.stats.ratings import RatingsError
 
+from .reasons import because
 from .tables import ANY, Tables, endpoint_readings
 
 #: What sentences call a figure of merit.
@@ -102,8 +103,6 @@ def figure_of_merit(tables: Tables, readings: pd.DataFrame, endpoint: dict[str, 
         RatingsError: the readings cannot be analysed.
     """
     table = endpoint_readings(readings, endpoint["finding"]).rename(columns={"arm": "treatment"})
-    if plan["missing"] == "complete":
-        table = only_complete(table)
     margin = endpoint["margin"]
     options = {
         "random": plan["random"],
@@ -121,20 +120,6 @@ def figure_of_merit(tables: Tables, readings: pd.DataFrame, endpoint: dict[str, 
     if endpoint["fom"] == "partial_auc":
         options |= {"fpr": PARTIAL, "standardise": "mcclish"}
     return analyze(table, fom=endpoint["fom"], covariance=plan["covariance"], **options)
-
-
-def only_complete(table: pd.DataFrame) -> pd.DataFrame:
-    """The cases that every reader of the table read in every arm of it.
-
-    Raises:
-        RatingsError: there is no such case.
-    """
-    wanted = table["reader"].nunique() * table["treatment"].nunique()
-    counts = table.groupby("case").size()
-    kept = table[table["case"].isin(counts[counts == wanted].index)]
-    if kept.empty:
-        raise RatingsError("No case was read by every reader in every arm, and the plan uses only such cases.")
-    return kept.reset_index(drop=True)
 
 
 def verdict(comparison: dict[str, Any], endpoint: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
@@ -258,10 +243,13 @@ def subgroups(tables: Tables, plan: dict[str, Any]) -> list[dict[str, Any]]:
     """The primary endpoint's difference within each subgroup of cases, with its interval and no p-value.
 
     By finding, a level holds the cases with that finding and all cases without any.
+
+    Raises:
+        RatingsError: the primary endpoint is reading time, which is no figure of merit of cases.
     """
     primary = plan["endpoints"][0]
-    if primary["fom"] == "time":
-        return []
+    if primary["fom"] == "time" and plan["subgroups"]:
+        raise RatingsError("The primary endpoint is reading time, which is not compared within subgroups of cases.")
     out: list[dict[str, Any]] = []
     for group in plan["subgroups"]:
         for level, cases in _levels(tables.cases, group):
@@ -272,7 +260,7 @@ def subgroups(tables: Tables, plan: dict[str, Any]) -> list[dict[str, Any]]:
                     raise RatingsError("no read of such a case was submitted")
                 found = figure_of_merit(tables, readings, primary, plan).to_dict()
             except RatingsError as error:
-                row["error"] = f"not estimable, because {str(error)[:1].lower()}{str(error)[1:]}"
+                row["error"] = because(error)
             else:
                 row |= {"diseased": found["diseased"], "nondiseased": found["nondiseased"]}
                 row["comparisons"] = [

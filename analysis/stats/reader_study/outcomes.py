@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.stats.ratings import RatingsError
 
+from .reasons import because
 from .tables import Tables, advice, endpoint_readings
 
 Outcome = Callable[[Tables, dict[str, Any], list[dict[str, Any]]], dict[str, Any]]
@@ -54,7 +55,7 @@ def standalone(tables: Tables, plan: dict[str, Any], arms: list[dict[str, Any]])
             found = compare(frame, AI, covariance=covariance, random=plan["random"], alpha=plan["alpha"])
             out["arms"][arm["key"]] = {"not_estimable": "", **found.to_dict()}
         except RatingsError as error:
-            out["arms"][arm["key"]] = {"not_estimable": f"not estimable: {error}"}
+            out["arms"][arm["key"]] = {"not_estimable": because(error)}
     return out
 
 
@@ -124,7 +125,7 @@ def reliance(tables: Tables, plan: dict[str, Any], arms: list[dict[str, Any]]) -
                 else:
                     own["others"][name] = {part: found[part] for part in ("pairs", "rates", "switches", "warnings")}
         except RatingsError as error:
-            own["not_estimable"] = f"not estimable: {error}"
+            own["not_estimable"] = because(error)
         out["arms"][arm["key"]] = own
     if not out["arms"]:
         raise RatingsError("No arm of the study is assisted.")

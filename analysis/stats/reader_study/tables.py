@@ -13,7 +13,7 @@ import dataclasses
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -161,6 +161,26 @@ def _typed(name: str, rows: list[list[str]]) -> pd.DataFrame:
         if kind == "whole":
             columns[column] = columns[column].astype("int64")
     return pd.DataFrame(columns)
+
+
+def cases_used(tables: Tables, missing: str) -> set[str]:
+    """The cases that a plan's rule for missing reads lets into the analysis.
+
+    Args:
+        missing: "available", every case that was read; "complete", those that every reader with a read, read in every
+            arm with a read.
+    """
+    reads = tables.readings[["reader", "case", "arm"]].drop_duplicates()
+    counts = reads.groupby("case").size()
+    wanted = reads["reader"].nunique() * reads["arm"].nunique() if missing == "complete" else 1
+    return set(counts.index[counts >= wanted])
+
+
+def restricted(tables: Tables, cases: Collection[str]) -> Tables:
+    """The tables with the readings, first answers and marks of these cases only."""
+    kept = {name: getattr(tables, name) for name in ("readings", "initial", "marks")}
+    kept = {name: frame[frame["case"].isin(cases)].reset_index(drop=True) for name, frame in kept.items()}
+    return dataclasses.replace(tables, **kept)
 
 
 def endpoint_readings(frame: pd.DataFrame, finding: str) -> pd.DataFrame:
