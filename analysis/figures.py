@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
+
+import matplotlib as mpl
 
 from analysis.services.reporting import Numbers, arm_names, capital, fixed, percent
 from analysis.stats import plots
@@ -185,23 +188,20 @@ def smooth(numbers: Numbers, endpoint: Numbers) -> bytes:
 
 def subgroups(numbers: Numbers, endpoint: Numbers) -> bytes:
     """The difference within each subgroup with its interval, one row a level, over the difference of all cases."""
-    rows = [(row, change) for row in numbers["subgroups"]["rows"] for change in (row["comparisons"] or [None])[:1]]
+    names, reference = arm_names(numbers), numbers["plan"]["reference_arm"]
+    several = len(numbers["arms"]) > 2
+    rows = [(row, change) for row in numbers["subgroups"]["rows"] for change in (row["comparisons"] or [None])]
     figure, (axis,) = axes(5.4, 1.1 + 0.28 * max(1, len(rows)))
     result = endpoint["result"]
-    overall = next(
-        (
-            c
-            for c in (result["comparisons"] if result else [])
-            if c["treatments"][1] == numbers["plan"]["reference_arm"]
-        ),
-        None,
-    )
+    compared = result["comparisons"] if result else []
+    overall = [c["difference"] for c in compared if c["treatments"][1] == reference and c["difference"] is not None]
     axis.axvline(0, color=MUTED, linewidth=1)
-    if overall is not None and overall["difference"] is not None:
-        axis.axvline(overall["difference"], color=ARM_COLOURS[1], linewidth=1, linestyle="--")
+    for place, difference in enumerate(overall, start=1):
+        axis.axvline(difference, color=ARM_COLOURS[place % 4], linewidth=1, linestyle="--")
     labels = []
     for place, (row, change) in enumerate(rows):
-        labels.append(f"{row['level']} ({row['cases']})")
+        of = f", {names[change['treatments'][0]]}" if several and change is not None else ""
+        labels.append(f"{row['level']}{of} ({row['cases']})")
         if change is None or change["difference"] is None:
             axis.text(0, place, " not estimable", color=MUTED, fontsize=8, va="center")
             continue
@@ -226,12 +226,22 @@ _RATES = (
 
 def reliance(numbers: Numbers, endpoint: Numbers) -> bytes:
     """Each reader's own change in accuracy, harm in red; and how often advice was taken against what was right."""
-    arms = (numbers["reliance"].get("arms") or {}).values()
-    every = next((own["all"] for own in arms if not own["not_estimable"]), None)
-    changes = [c for c in (every["reader_changes"] if every else []) if c["measure"] == "accuracy"]
-    figure, (left, right) = axes(8.6, max(2.6, 1.2 + 0.28 * len(changes)), 2)
+    arms, names = numbers["reliance"].get("arms") or {}, arm_names(numbers)
+    known = {names[key]: own["all"] for key, own in arms.items() if not own["not_estimable"]}
+    changes = [
+        (f"{change['reader']}, {name}" if len(arms) > 1 else change["reader"], change)
+        for name, every in known.items()
+        for change in every["reader_changes"]
+        if change["measure"] == "accuracy"
+    ]
+    rates = [
+        (f"{words}, {name}" if len(arms) > 1 else words, every["rates"][rate])
+        for rate, words in _RATES
+        for name, every in known.items()
+    ]
+    figure, (left, right) = axes(8.6, max(2.6, 1.2 + max(0.28 * len(changes), 0.35 * len(rates))), 2)
     left.axvline(0, color=MUTED, linewidth=1)
-    for place, change in enumerate(changes):
+    for place, (_, change) in enumerate(changes):
         if change["change"] is None:
             left.text(0, place, " not estimable", color=MUTED, fontsize=8, va="center")
             continue
@@ -239,19 +249,18 @@ def reliance(numbers: Numbers, endpoint: Numbers) -> bytes:
         if change["lower"] is not None:
             left.plot([change["lower"], change["upper"]], [place, place], color=colour, linewidth=1.2)
         left.plot([change["change"]], [place], "v" if change["change"] < 0 else "s", color=colour, markersize=6)
-    left.set_yticks(range(len(changes)), [change["reader"] for change in changes])
+    left.set_yticks(range(len(changes)), [label for label, _ in changes])
     left.set_ylim(len(changes) - 0.4, -0.6)
     left.set_xlabel("Change in the share of right decisions", color=INK)
-    for place, (name, _) in enumerate(_RATES):
-        rate = every["rates"][name] if every else None
-        if rate is None or rate["estimate"] is None:
+    for place, (_, rate) in enumerate(rates):
+        if rate["estimate"] is None:
             right.text(0, place, " not estimable", color=MUTED, fontsize=8, va="center")
             continue
         if rate["lower"] is not None:
             right.plot([rate["lower"], rate["upper"]], [place, place], color=MUTED, linewidth=1.2)
         right.plot([rate["estimate"]], [place], "s", color=INK, markersize=5)
-    right.set_yticks(range(len(_RATES)), [words for _, words in _RATES])
-    right.set_ylim(len(_RATES) - 0.4, -0.6)
+    right.set_yticks(range(len(rates)), [label for label, _ in rates])
+    right.set_ylim(len(rates) - 0.4, -0.6)
     right.set_xlim(-0.02, 1.02)
     right.set_xlabel("Share of such reads", color=INK)
     for axis in (left, right):
@@ -296,10 +305,22 @@ def calibration(numbers: Numbers, endpoint: Numbers) -> bytes:
     return figure_svg(figure, "Reliability of confidence per arm")
 
 
+Draw = Callable[[Numbers, Any], bytes]
+
+
+def _as_text(draw: Draw) -> Draw:
+    """The figure with every name printed as it is written: a dollar sign begins no formula."""
+
+    @wraps(draw)
+    def drawn(numbers: Numbers, endpoint: Any) -> bytes:
+        with mpl.rc_context({"text.parse_math": False}):
+            return draw(numbers, endpoint)
+
+    return drawn
+
+
 #: Figures by the name in their address.
-FIGURES: dict[str, Callable[[Numbers, Any], bytes]] = {
-    "roc": roc, "forest": forest, "scores": scores, "times": times, "smooth": smooth, "subgroups": subgroups,
-    "reliance": reliance,
-    "gaze": gaze,
-    "calibration": calibration,
-}  # fmt: skip
+FIGURES: dict[str, Draw] = {
+    draw.__name__: _as_text(draw)
+    for draw in (roc, forest, scores, times, smooth, subgroups, reliance, gaze, calibration)
+}

@@ -45,6 +45,7 @@ class Facts:
     reference_methods: str
     boxed: str
     arms: str
+    parts: str
     periods: int
     washout_days: int
     gaze: str
@@ -80,7 +81,7 @@ def facts_of_study(study: Study) -> Facts:
         ("Findings", ", ".join(body["findings"])),
         ("Arms", arm_words),
         ("Order", (f"{body['periods']} periods, {washout} days of washout between them; arms crossed over between "
-         "halves of readers and of cases; the order of cases permuted for each reader and period")),
+         f"{_parts(len(arms))} of readers and of cases; the order of cases permuted for each reader and period")),
         ("Answers", "confidence 1 to 5 for every finding, marks on the image, a report"),
         ("Gaze", {"required": "recorded, required", "optional": "recorded where a station was there",
                   "none": "not recorded"}[body["gaze"]]),
@@ -110,6 +111,7 @@ def facts_of_study(study: Study) -> Facts:
         boxed=f"{sum(1 for one in found if one.box is not None)} of {len(found)} reference findings have a box"
         if found else "",
         arms=arm_words,
+        parts=_parts(len(arms)),
         periods=int(body["periods"]),
         washout_days=washout,
         gaze=str(body["gaze"]),
@@ -118,6 +120,11 @@ def facts_of_study(study: Study) -> Facts:
         seed=int(body["seed"]),
         protocol_versions=study.protocols.filter(locked_at__isnull=False).count(),
     )  # fmt: skip
+
+
+def _parts(arms: int) -> str:
+    """What readers and cases fall into, so that arms can be crossed over."""
+    return "halves" if arms == 2 else "groups"
 
 
 def _counted(values: Iterable[str]) -> str:

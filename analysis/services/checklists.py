@@ -71,8 +71,16 @@ def _row(item: dict[str, str], numbers: Numbers, facts: Facts) -> Row:
     missing = item.get("missing") or item.get("also")
     if answer:
         also = item.get("also")
-        return Row(item["id"], item["asks"], answer + (f" {NOT_RECORDED}{also}." if also else ""), True)
-    return Row(item["id"], item["asks"], f"{NOT_RECORDED}{missing or MISSING[item['fill']]}.", False)
+        return Row(item["id"], item["asks"], answer + (f" {_lacks(also)}" if also else ""), True)
+    return Row(item["id"], item["asks"], _lacks(missing or MISSING[item["fill"]]), False)
+
+
+def _lacks(what: str) -> str:
+    """What is missing, as a sentence; some of it the platform knows, but elsewhere."""
+    elsewhere = "in this report: "
+    if what.startswith(elsewhere):
+        return f"Not in this report: {what.removeprefix(elsewhere)}."
+    return f"{NOT_RECORDED}{what}."
 
 
 #: What is named as missing where a function finds nothing in this study.
@@ -384,8 +392,8 @@ def _washout(numbers: Numbers, facts: Facts) -> str:
 
 def _randomisation(numbers: Numbers, facts: Facts) -> str:
     return (
-        "Arms crossed over between halves of readers and of cases; the order of cases permuted for each reader and "
-        f"period (seed {facts.seed}); the plan is stored and hashed."
+        f"Arms crossed over between {facts.parts} of readers and of cases; the order of cases permuted for each reader "
+        f"and period (seed {facts.seed}); the plan is stored and hashed."
     )
 
 
@@ -434,6 +442,6 @@ def _bundle(numbers: Numbers, facts: Facts) -> str:
 FILLS: dict[str, Fill] = {
     name.removeprefix("_"): function
     for name, function in list(globals().items())
-    if name.startswith("_") and name not in {"_row", "_checklists"} and callable(function)
+    if name.startswith("_") and name not in {"_row", "_checklists", "_lacks"} and callable(function)
     and getattr(function, "__module__", "") == __name__
 }  # fmt: skip

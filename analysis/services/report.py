@@ -281,7 +281,7 @@ def comparison_tables(numbers: Numbers, endpoint: Numbers) -> list[Block]:
         _with_remarks("Difference of the averages", ["Comparison", "Difference", "SE", ci, "t or z", "df", "p"],
                       differences),
         said(f"{result['method']}. {result['diseased']} cases with and {result['nondiseased']} without the finding, "
-             f"{len(result['readers'])} readers."),
+             f"{len(result['readers'])} reader{'s' if len(result['readers']) > 1 else ''}."),
     ]  # fmt: skip
     return blocks + [said(warning, "note") for warning in result["warnings"]]
 
@@ -303,15 +303,16 @@ def readers_table(numbers: Numbers, endpoint: Numbers) -> Block:
     others = [arm["key"] for arm in numbers["arms"] if arm["key"] != reference]
     flips = any(row["flips"] for row in rows_of)
     columns = ["Reader", *(arm["name"] for arm in numbers["arms"])]
-    columns += [f"Change, {names[key]}" if len(others) > 1 else "Change" for key in others]
-    columns += ["Interval" for _ in others]
+    for key in others:
+        columns += [f"Change, {names[key]}" if len(others) > 1 else "Change", "Interval"]
     columns += ["Wrong → right", "Right → wrong"] if flips else []
     rows = []
     for row in rows_of:
         own = {change["treatments"][0]: change for change in row["differences"]}
         cells = [row["reader"], *(fixed((cell or {}).get("auc")) for cell in row["cells"])]
-        cells += [fixed(own.get(key, {}).get("difference")) for key in others]
-        cells += [interval(own.get(key, {}).get("lower"), own.get(key, {}).get("upper")) for key in others]
+        for key in others:
+            change = own.get(key, {})
+            cells += [fixed(change.get("difference")), interval(change.get("lower"), change.get("upper"))]
         if flips:
             counts = row["flips"] or {}
             cells += [str(counts.get("wrong_to_right", "–")), str(counts.get("right_to_wrong", "–"))]
@@ -326,6 +327,7 @@ def _endpoints(numbers: Numbers, facts: Facts) -> list[Block]:
         endpoint, found, adjusted = row["endpoint"], row["comparison"] or {}, row["adjusted"] or {}
         places = 1 if endpoint["fom"] == "time" else 3
         name = endpoint["words"] + (" (primary)" if endpoint["primary"] else "")
+        name += f", {row['of']}" if row["of"] else ""
         change = fixed(found.get("difference"), 2 if endpoint["fom"] == "time" else 3)
         rows.append(
             [
@@ -342,7 +344,7 @@ def _endpoints(numbers: Numbers, facts: Facts) -> list[Block]:
             f"Only the primary endpoint decides. Secondary p-values: {adjustment}. Reading time is given in seconds "
             "(geometric means), and its difference as a ratio."
         ),
-        _with_remarks("Endpoints of the plan, first comparison with the reference arm", columns, rows),
+        _with_remarks("Endpoints of the plan, against the reference arm", columns, rows),
     ]
 
 
@@ -357,13 +359,15 @@ def _subgroups(numbers: Numbers, facts: Facts) -> list[Block]:
             *blocks,
             said(f"The cases do not differ in {asked}." if asked else "The plan names none."),
         ]
-    rows = []
+    rows, names = [], arm_names(numbers)
     for row in found["rows"]:
         for change in row["comparisons"] or [{}]:
+            of = f", {names[change['treatments'][0]]}" if len(row["comparisons"]) > 1 else ""
             rows.append(
                 [
-                    plan_body.SUBGROUPS[row["group"]], row["level"], str(row["cases"]), fixed(change.get("difference")),
-                    interval_of(change), row["error"] or change.get("not_estimable", ""),
+                    plan_body.SUBGROUPS[row["group"]], row["level"] + of, str(row["cases"]),
+                    fixed(change.get("difference")), interval_of(change),
+                    row["error"] or change.get("not_estimable", ""),
                 ]
             )  # fmt: skip
     words = primary(numbers)["words"]
@@ -380,7 +384,7 @@ def _subgroups(numbers: Numbers, facts: Facts) -> list[Block]:
             "two subgroups is not shown by one interval excluding zero and another including it."
         ),
         figure("subgroups", "The difference within each subgroup with its interval; the table gives the numbers.",
-               "The dashed line is the difference over all cases."),
+               "Dashed: the difference over all cases."),
         made,
     ]  # fmt: skip
 
@@ -443,14 +447,7 @@ def _reliance(numbers: Numbers, facts: Facts) -> list[Block]:
             f"present from a probability of {found['called_from']:g}."
         )
     )
-    for key, own in found["arms"].items():
-        if len(found["arms"]) > 1:
-            blocks.append(heading(names[key], 3))
-        if own["not_estimable"]:
-            blocks += not_there(own)
-            continue
-        every = own["all"]
-        blocks.append(said(_reliance_sentence(every)))
+    if any(not own["not_estimable"] for own in found["arms"].values()):
         blocks.append(
             figure(
                 "reliance",
@@ -460,6 +457,14 @@ def _reliance(numbers: Numbers, facts: Facts) -> list[Block]:
                 wide=True,
             )
         )
+    for key, own in found["arms"].items():
+        if len(found["arms"]) > 1:
+            blocks.append(heading(names[key], 3))
+        if own["not_estimable"]:
+            blocks += not_there(own)
+            continue
+        every = own["all"]
+        blocks.append(said(_reliance_sentence(every)))
         blocks.append(
             table(
                 "Decisions of the same reader on the same case, own and with GazeX",
@@ -518,8 +523,9 @@ def _reliance_sentence(every: Numbers) -> str:
     )
     if worse:
         sentence += f" {len(worse)} of {len(known)} readers decided worse with GazeX: {', '.join(worse)}."
-    else:
-        sentence += f" None of {len(known)} readers had fewer right decisions with GazeX."
+    elif known:
+        whose = f"None of {len(known)} readers had" if len(known) != 1 else "The reader had no"
+        sentence += f" {whose} fewer right decisions with GazeX."
     harmed = [f"{c['reader']} in {c['measure']}" for c in every["reader_changes"] if c["verdict"] == "worse"]
     if harmed:
         sentence += f" Worse beyond chance over that reader’s cases: {', '.join(harmed)}."
@@ -759,14 +765,12 @@ def _provenance(result: AnalysisResult, numbers: Numbers) -> list[Block]:
     ]
     tables = result.inputs.get("tables") or {"readings.csv": result.inputs_sha256}
     rows += [(f"{name}, SHA-256", digest) for name, digest in sorted(tables.items())]
-    return [
-        heading("Where these numbers come from"),
-        said(
-            "The bundle of this result holds these files and a program that recomputes the numbers from them. The "
-            "same files and code give the same numbers."
-        ),
-        pairs(rows),
-    ]
+    whole = (
+        "The bundle of this result holds these files and a program that recomputes the numbers from them. The same "
+        "files and code give the same numbers."
+    )
+    bundled = "tables" in result.inputs
+    return [heading("Where these numbers come from"), *([said(whole)] if bundled else []), pairs(rows)]
 
 
 def _checklists(numbers: Numbers, facts: Facts) -> list[Block]:

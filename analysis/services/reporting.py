@@ -125,8 +125,8 @@ def endpoint_sentences(numbers: Numbers, endpoint: Numbers) -> list[str]:
         return time_sentences(numbers)
     result = endpoint["result"]
     if result is None:
-        return [f"The comparison on {endpoint['words']} could not be made: {endpoint['error']}"]
-    phrases = _arm_phrases(numbers)
+        return [f"The comparison on {endpoint['words']} could not be made: {endpoint['error'].rstrip('.')}."]
+    phrases, names = _arm_phrases(numbers), arm_names(numbers)
     reference = numbers["plan"]["reference_arm"]
     means = {mean["treatment"]: mean for mean in result["means"]}
     said = []
@@ -153,9 +153,12 @@ def endpoint_sentences(numbers: Numbers, endpoint: Numbers) -> list[str]:
         if verdict is not None and verdict["hypothesis"] != "superiority" and verdict["p"] is not None:
             word = {"noninferiority": "Non-inferiority", "equivalence": "Equivalence"}[verdict["hypothesis"]]
             said.append(
-                f"{word} with a margin of {verdict['margin']:g} {'was shown' if verdict['shown'] else 'was not shown'} "
+                f"{word} of the arm “{names[first]}” with a margin of {verdict['margin']:g} "
+                f"{'was shown' if verdict['shown'] else 'was not shown'} "
                 f"(one-sided {p_value(verdict['p'])}, against {result['alpha'] / 2:g})."
             )
+    if endpoint["primary"] and len(endpoint["verdicts"]) > 1:
+        said.append(f"These {len(endpoint['verdicts'])} comparisons are not adjusted for their number.")
     if not result["comparisons"]:
         said.append("There is one arm only; nothing can be compared.")
     return said
@@ -216,36 +219,53 @@ def deviations(numbers: Numbers) -> list[str]:
 
 
 def summary_rows(numbers: Numbers) -> list[Numbers]:
-    """One row per endpoint: the average of every arm, the comparisons with the reference, the adjusted p-values."""
-    keys = [arm["key"] for arm in numbers["arms"]]
-    reference = numbers["plan"]["reference_arm"]
-    rows = []
+    """One row per endpoint and arm that is compared with the reference arm: averages, difference, adjusted p-value.
+
+    ``of`` names the arm where there are several; an endpoint that could not be compared has one row, with ``why``.
+    """
+    keys, names = [arm["key"] for arm in numbers["arms"]], arm_names(numbers)
+    others = [key for key in keys if key != numbers["plan"]["reference_arm"]]
     adjusted = {(row["key"], row["arm"]): row for row in numbers["multiplicity"]["rows"]}
+    rows = []
     for endpoint in numbers["endpoints"]:
-        result = endpoint["result"]
-        row: Numbers = {"endpoint": endpoint, "comparison": None, "why": endpoint["error"], "adjusted": None}
         if endpoint["fom"] == "time":
-            row["means"] = [numbers["time"]["arms"].get(key) for key in keys]
-            model = next(iter(numbers["time"]["models"].values()), None)
-            if model is not None and model["ratio"] is not None:
-                fixed_effect = next(effect for effect in model["fixed"] if effect["term"] == "assisted")
-                row["comparison"] = {
-                    "difference": model["ratio"],
-                    "ci": [model["ratio_lower"], model["ratio_upper"]],
-                    "p": fixed_effect["p"],
-                }
-            elif model is not None:
-                row["why"] = row["why"] or model["not_estimable"]
+            means = numbers["time"]["arms"]
+            compared = _time_comparisons(numbers)
         else:
+            result = endpoint["result"]
             means = {mean["treatment"]: mean["estimate"] for mean in result["means"]} if result else {}
-            comparisons = [c for c in result["comparisons"] if c["treatments"][1] == reference] if result else []
-            row["means"] = [means.get(key) for key in keys]
-            row["comparison"] = comparisons[0] if comparisons else None
-            row["why"] = row["why"] or (result["not_estimable"] if result else "")
-        if endpoint["verdicts"]:
-            row["adjusted"] = adjusted.get((endpoint["key"], endpoint["verdicts"][0]["arm"]))
-        rows.append(row)
+            compared = {
+                found["treatments"][0]: (found, "")
+                for found in (result["comparisons"] if result else [])
+                if found["treatments"][1] == numbers["plan"]["reference_arm"]
+            }
+        missing = endpoint["error"] or (endpoint["result"] or {}).get("not_estimable", "")
+        for arm in [key for key in others if key in compared] or [""]:
+            comparison, why = compared.get(arm, (None, ""))
+            rows.append(
+                {
+                    "endpoint": endpoint,
+                    "of": names[arm] if arm and len(others) > 1 else "",
+                    "means": [means.get(key) for key in keys],
+                    "comparison": comparison,
+                    "why": missing or why,
+                    "adjusted": adjusted.get((endpoint["key"], arm)),
+                }
+            )
     return rows
+
+
+def _time_comparisons(numbers: Numbers) -> dict[str, tuple[Numbers | None, str]]:
+    """Per arm the ratio of reading times as a comparison, or None and why."""
+    found: dict[str, tuple[Numbers | None, str]] = {}
+    for arm, model in numbers["time"]["models"].items():
+        if model["ratio"] is None:
+            found[arm] = (None, model["not_estimable"])
+            continue
+        effect = next(effect for effect in model["fixed"] if effect["term"] == "assisted")
+        ends = [model["ratio_lower"], model["ratio_upper"]]
+        found[arm] = ({"difference": model["ratio"], "ci": ends, "p": effect["p"]}, "")
+    return found
 
 
 def reader_rows(numbers: Numbers, endpoint: Numbers) -> list[Numbers]:

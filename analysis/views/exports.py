@@ -9,8 +9,9 @@ from analysis.models import AnalysisResult
 from analysis.queries.readings import endpoint_readings, readings, readings_sha256, to_csv
 from analysis.queries.results import results_visible_to
 from analysis.services.bundle import result_json
-from analysis.services.exporting import note_export
+from analysis.services.exporting import check_no_truth_for_readers, note_export
 from analysis.services.reporting import endpoint_named, readable
+from study.services.errors import Refused
 
 
 def _result(request: HttpRequest, slug: str, result_id: str) -> AnalysisResult:
@@ -22,6 +23,10 @@ def _result(request: HttpRequest, slug: str, result_id: str) -> AnalysisResult:
 def ratings(request: HttpRequest, slug: str, result_id: str) -> HttpResponse:
     """The readings behind a result: `?endpoint=` one row per read, or `?endpoint=all` one row per read and finding."""
     result = _result(request, slug, result_id)
+    try:
+        check_no_truth_for_readers(result=result, actor=request.user)
+    except Refused as refused:
+        return HttpResponse(refused.sentence, status=409, content_type="text/plain; charset=utf-8")
     frame = readings(result.study)
     if readings_sha256(frame) != result.inputs_sha256:
         return HttpResponse(

@@ -7,6 +7,7 @@ from django import forms
 from analysis.queries.readings import ANY, arms_of, current_protocol, label_of
 from analysis.services import plan_body
 from study.models import Study
+from study.services.errors import Refused
 
 #: Figures of merit that can be secondary, in the order of a fixed sequence.
 _SECONDARY = [
@@ -41,7 +42,7 @@ class PlanForm(forms.Form):
         ],
     )
     hypothesis = forms.ChoiceField(
-        label="With GazeX, readers shall be",
+        label="Against the reference arm, readers shall be",
         choices=[
             ("superiority", "better (superiority)"),
             ("noninferiority", "not worse by more than the margin (non-inferiority)"),
@@ -124,6 +125,14 @@ class PlanForm(forms.Form):
             self.add_error("hypothesis", "Reading time is compared for superiority only.")
         elif needs and cleaned.get("margin") is None and "margin" not in self.errors:
             self.add_error("margin", "Write the margin, such as 0.05.")
+        elif not needs and cleaned.get("margin") is not None:
+            self.add_error("margin", "Superiority has no margin; leave it empty.")
+        if not self.errors:
+            arms = [key for key, _ in self.fields["reference_arm"].choices]
+            try:
+                plan_body.check(self.body(), findings=self._findings, arms=arms)
+            except Refused as refused:
+                self.add_error(None, refused.sentence)
         return cleaned
 
     def body(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 from analysis.models import AnalysisResult
 from analysis.queries.results import results_visible_to
 from analysis.services.bundle import bundle
-from analysis.services.exporting import note_export
+from analysis.services.exporting import check_no_truth_for_readers, note_export
 from analysis.services.report import document
 from analysis.services.typesetting import pdf
 from study.services.errors import Refused
@@ -50,6 +50,7 @@ def as_bundle(request: HttpRequest, slug: str, result_id: str) -> HttpResponse:
     """Tables, result, report and the program that recomputes it, as a zip."""
     result = _result(request, slug, result_id)
     try:
+        check_no_truth_for_readers(result=result, actor=request.user)
         content = bundle(result)
     except Refused as refused:
         return HttpResponse(refused.sentence, status=409, content_type="text/plain; charset=utf-8")

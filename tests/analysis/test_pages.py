@@ -16,7 +16,7 @@ from analysis.services.analysing import analyse_study, perform, request_run
 from study import registries
 from study.models import AuditEntry, Membership, Study, User
 from tests.analysis.comparison import open_comparison, read_everything, unblinded_comparison
-from tests.factories import make_user
+from tests.factories import make_study, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
@@ -199,12 +199,30 @@ def test_the_plan_is_written_and_locked_on_the_page() -> None:
     [
         ({"margin": ""}, "Write the margin, such as 0.05."),
         ({"fom": "time"}, "Reading time is compared for superiority only."),
+        ({"hypothesis": "superiority"}, "Superiority has no margin; leave it empty."),
+        ({"fom": "partial_auc", "covariance": "ustat"}, "A partial AUC has no unbiased or U-statistic covariance"),
     ],
 )
-def test_a_hypothesis_that_lacks_what_it_needs_is_refused_at_its_field(changes: dict[str, Any], sentence: str) -> None:
+def test_a_plan_that_contradicts_itself_is_refused_on_the_page_that_still_holds_it(
+    changes: dict[str, Any], sentence: str
+) -> None:
     study, coordinator = open_comparison(readers=1, cases=2)
     response = signed_in(coordinator).post(reverse("analysis:plan", args=[study.slug]), plan_form(**changes))
     assert response.status_code == 400 and sentence in response.content.decode()
+    assert not AnalysisPlan.objects.filter(study=study).exists()
+
+
+def test_a_coordinator_who_reads_a_case_blind_elsewhere_takes_no_truth_of_it_out(
+    analysed: tuple[Study, Client, AnalysisResult],
+) -> None:
+    study, client, result = analysed
+    cases = [one.case for one in study.protocols.get().study_cases.all()[:2]]
+    make_study(Study.Kind.COMPARISON, cases=cases, readers=[study.created_by])
+    for name in ("ratings", "bundle"):
+        response = client.get(reverse(f"analysis:{name}", args=[study.slug, result.pk]))
+        assert response.status_code == 409
+        assert "You read 2 of these cases in another study that is still blind" in response.content.decode()
+    assert not AuditEntry.objects.filter(act=AuditEntry.Act.EXPORTED).exists()
 
 
 def test_the_run_button_shows_progress_and_then_the_result() -> None:

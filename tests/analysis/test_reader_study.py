@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.figures import FIGURES
 from analysis.services.plan_body import complete, endpoint
+from analysis.services.reporting import endpoint_sentences, primary, summary_rows
 from analysis.stats import analyze
 from analysis.stats.parametric import fit_proper
 from analysis.stats.reader_study import TablesError, compute, outcomes, parse
@@ -295,3 +297,32 @@ def test_texts_come_back_from_a_file_as_they_were_and_none_is_a_formula_in_it() 
     assert parse({"reads": content}).reads["reason"].tolist() == TEXTS
     cells = [row[6] for row in csv.reader(io.StringIO(content.decode(), newline=""))]
     assert not [cell for cell in cells if cell[:1] in tuple("=+-@\t\r") and cell]
+
+
+def test_an_arm_that_nobody_read_is_said_to_be_so_beside_gazex() -> None:
+    given = files(readers=2, cases=8)
+    found = compute(parse(given | {"readings": only(given["readings"], lambda row: row[2] == "b")}), study())
+    assert found["standalone"]["arms"]["a"]["not_estimable"] == (
+        "not estimable, because no read of this arm was submitted"
+    )
+    assert found["standalone"]["arms"]["b"]["not_estimable"] == ""
+
+
+def test_with_three_arms_every_comparison_with_the_reference_has_its_row_and_figure() -> None:
+    given = files()
+    head, *rows = given["readings"].decode().splitlines(keepends=True)
+    third = [row.replace(",b,", ",c,") for row in rows if ",b," in row]
+    body = study(
+        endpoints=[endpoint("any", role="primary"), endpoint("any", "time"), endpoint("any", "wafroc")],
+        multiplicity="holm",
+        subgroups=["view"],
+    )
+    body["arms"] = [*ARMS, {"key": "c", "name": "Second read", "assistance": "second_read"}]
+    numbers = compute(parse(given | {"readings": "".join([head, *rows, *third]).encode()}), body)
+    found = [(row["endpoint"]["fom"], row["of"], row["comparison"] is not None) for row in summary_rows(numbers)]
+    assert found == [(fom, arm, True) for fom in ("auc", "time", "wafroc") for arm in ("With GazeX", "Second read")]
+    assert [bool(row["adjusted"]) for row in summary_rows(numbers)] == [False, False, True, True, True, True]
+    said = " ".join(endpoint_sentences(numbers, primary(numbers)))
+    assert "These 2 comparisons are not adjusted for their number." in said
+    drawn = FIGURES["subgroups"](numbers, primary(numbers)).decode()
+    assert "AP, With GazeX" in drawn and "AP, Second read" in drawn

@@ -187,3 +187,18 @@ def test_a_result_of_the_version_before_is_still_shown_and_says_what_it_lacks(
     assert client.get(reverse("analysis:bundle", args=[study.slug, old.pk])).status_code == 409
     assert typesetting.pdf(old).startswith(b"%PDF")
     assert readable(result.numbers) is result.numbers
+
+
+def test_every_assisted_arm_is_in_the_figure_of_reliance_and_a_name_is_no_formula(
+    analysed: tuple[Study, Client, AnalysisResult],
+) -> None:
+    numbers = json.loads(json.dumps(analysed[2].numbers))
+    endpoint = numbers["endpoints"][0]
+    (key,) = numbers["reliance"]["arms"]
+    numbers["reliance"]["arms"]["second"] = numbers["reliance"]["arms"][key]
+    numbers["arms"] = [{**arm, "name": rf"{arm['name']} $\x $y$"} for arm in numbers["arms"]]
+    numbers["arms"].append({"key": "second", "name": "Second read", "assistance": "second_read"})
+    drawn = FIGURES["reliance"](numbers, endpoint).decode()
+    for reader in numbers["readers"]:
+        assert rf">{reader}, With GazeX $\x $y$<" in drawn and f">{reader}, Second read<" in drawn
+    assert r"$\x $y$ (average AUC" in FIGURES["roc"](numbers, endpoint).decode()

@@ -46,6 +46,9 @@ def standalone(tables: Tables, plan: dict[str, Any], arms: list[dict[str, Any]])
         out["point"] = operating_point(truth, probability, CALLED_FROM)
     for arm in arms:
         own = table[table["arm"] == arm["key"]]
+        if own.empty:
+            out["arms"][arm["key"]] = {"not_estimable": because("No read of this arm was submitted.")}
+            continue
         ours = said[said["case"].isin(own["case"])].assign(reader=AI, arm=arm["key"], rating=said["probability"])
         frame = pd.concat([own, ours])[["reader", "arm", "case", "truth", "rating"]].rename(
             columns={"arm": "treatment"}
