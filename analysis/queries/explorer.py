@@ -56,11 +56,12 @@ def cases_explored_by(user: Any, study: Study) -> QuerySet[Case]:
 
 
 def recordings_explored_by(user: Any, study: Study) -> QuerySet[Recording]:
-    """Recordings of submitted reads of those cases that became gaze tracks."""
+    """Recordings of submitted reads of those cases that became gaze tracks; not of readers who withdrew."""
     tracked = Exists(GazeTrack.objects.filter(recording=OuterRef("pk")))
     return recordings_visible_to(user).filter(
         tracked,
         read__state=Read.State.SUBMITTED,
+        read__assignment__enrolment__withdrawn_at__isnull=True,
         read__assignment__arm__protocol=current_protocol(study),
         read__assignment__case__in=cases_explored_by(user, study),
     )

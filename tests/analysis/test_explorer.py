@@ -8,6 +8,7 @@ import pytest
 import zstandard
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from analysis.models import AnalysisPlan
 from analysis.queries.explorer import CALLED_FROM, case_lines, case_page, cases_explored_by, change_of, rules_of
@@ -16,7 +17,7 @@ from analysis.services.analysing import analyse_study
 from analysis.services.planning import lock_default_plan
 from capture.models import Recording
 from capture.tasks import process_recording
-from study.models import AssistanceOutput, AssistanceReveal, Case, Membership, Study, User
+from study.models import AssistanceOutput, AssistanceReveal, Case, Enrolment, Membership, Study, User
 from study.services import frames, studies
 from tests.analysis.comparison import FINDINGS, open_comparison, read_everything, unblinded_comparison
 from tests.analysis.explored import answered_comparison, cases_of, recorded_comparison
@@ -124,6 +125,17 @@ def test_gaze_is_replayed_to_the_coordinator_and_to_nobody_else(recorded: tuple[
         assert signed_in(user).get(address).status_code == 404
     of_another_case = reverse("analysis:explorer_track", args=[study.slug, cases[1].label, recording.pk])
     assert signed_in(coordinator).get(of_another_case).status_code == 404
+
+
+def test_the_gaze_of_a_reader_who_withdrew_is_not_replayed(recorded: tuple[Study, User, list[Case]]) -> None:
+    study, coordinator, _ = recorded
+    recording = Recording.objects.first()
+    assert recording is not None
+    Enrolment.objects.filter(pk=recording.read.assignment.enrolment_id).update(withdrawn_at=timezone.now())
+    client, case = signed_in(coordinator), recording.read.assignment.case
+    address = reverse("analysis:explorer_track", args=[study.slug, case.label, recording.pk])
+    assert client.get(address).status_code == 404
+    assert str(recording.pk) not in client.get(explorer(study, case)).content.decode()
 
 
 def test_a_coordinator_who_reads_a_case_blind_elsewhere_does_not_see_it_here() -> None:
