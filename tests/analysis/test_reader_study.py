@@ -306,6 +306,7 @@ def test_an_arm_that_nobody_read_is_said_to_be_so_beside_gazex() -> None:
         "not estimable, because no read of this arm was submitted"
     )
     assert found["standalone"]["arms"]["b"]["not_estimable"] == ""
+    assert found["endpoints"][0]["error"].startswith("No read of the reference arm was submitted")
 
 
 def test_with_three_arms_every_comparison_with_the_reference_has_its_row_and_figure() -> None:

@@ -103,6 +103,8 @@ def figure_of_merit(tables: Tables, readings: pd.DataFrame, endpoint: dict[str, 
         RatingsError: the readings cannot be analysed.
     """
     table = endpoint_readings(readings, endpoint["finding"]).rename(columns={"arm": "treatment"})
+    if len(table) and plan["reference_arm"] not in set(table["treatment"]):
+        raise RatingsError("No read of the reference arm was submitted; there is nothing to compare with.")
     margin = endpoint["margin"]
     options = {
         "random": plan["random"],
