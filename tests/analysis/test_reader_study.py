@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 from analysis.figures import FIGURES
+from analysis.services import plan_body
 from analysis.services.plan_body import complete, endpoint
-from analysis.services.reporting import endpoint_sentences, primary, summary_rows
+from analysis.services.reporting import endpoint_sentences, endpoint_words, primary, summary_rows
 from analysis.stats import analyze
 from analysis.stats.parametric import fit_proper
-from analysis.stats.reader_study import TablesError, compute, outcomes, parse
+from analysis.stats.reader_study import TablesError, compute, endpoints, outcomes, parse
 from analysis.stats.reader_study.compute import guarded, steps
 from analysis.stats.reader_study.endpoints import adjusted, verdict
 from analysis.stats.reader_study.reasons import because
@@ -327,3 +328,12 @@ def test_with_three_arms_every_comparison_with_the_reference_has_its_row_and_fig
     assert "These 2 comparisons are not adjusted for their number." in said
     drawn = FIGURES["subgroups"](numbers, primary(numbers)).decode()
     assert "AP, With GazeX" in drawn and "AP, Second read" in drawn
+
+
+@pytest.mark.parametrize("fom", plan_body.FOMS)
+def test_the_pages_call_an_endpoint_what_the_library_calls_it(fom: str) -> None:
+    """The pages' words stand apart, because the library's come with pandas."""
+    for finding in ("any", "Pneumothorax"):
+        one = endpoint(finding, fom)
+        assert (plan_body.key_of(one), endpoint_words(one)) == (endpoints.key_of(one), endpoints.words_of(one))
+    assert plan_body.FOMS == endpoints.FOM_WORDS
