@@ -63,9 +63,9 @@ def _store_advice(case: Any, findings: dict[str, Any], number: int) -> None:
     """GazeX's stored answer: right but for every fifth case, where it misses or invents a finding."""
     image = shown_image(case)
     wrong = number % 5 == 4
-    evidence = make_evidence(image)
+    evidence, more = make_evidence(image), number % 100 / 1000
     evidence["findings"] = [
-        {"finding": name, "probability": round((0.82 if (name in findings) != wrong else 0.12) + number / 1000, 3)}
+        {"finding": name, "probability": round((0.82 if (name in findings) != wrong else 0.12) + more, 3)}
         for name in FINDINGS
     ]
     assistance.store_output(image=image, model_sha256=MODEL, prompt_version="test-1", evidence=evidence, raw="")
