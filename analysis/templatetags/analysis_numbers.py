@@ -13,7 +13,8 @@ register = template.Library()
 
 @register.filter
 def fixed(value: Any, places: int = 3) -> str:
-    return reporting.fixed(value, places)
+    """A number; what is not there at all, which a template gives as an empty text, is a dash as None is."""
+    return reporting.fixed(None if value == "" else value, places)
 
 
 @register.filter
@@ -24,7 +25,7 @@ def p_value(value: Any) -> str:
 @register.filter
 def interval(value: Any, places: int = 3) -> str:
     """``(low, high)``, or an object with ``lower`` and ``upper``."""
-    if value is None:
+    if value in (None, ""):
         return "–"
     low, high = (value.get("lower"), value.get("upper")) if isinstance(value, dict) else value
     if low is None or high is None:

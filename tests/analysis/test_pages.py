@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -223,6 +224,21 @@ def test_a_coordinator_who_reads_a_case_blind_elsewhere_takes_no_truth_of_it_out
         assert response.status_code == 409
         assert "You read 2 of these cases in another study that is still blind" in response.content.decode()
     assert not AuditEntry.objects.filter(act=AuditEntry.Act.EXPORTED).exists()
+
+
+def test_a_reader_without_reads_in_one_arm_has_a_dash_there(analysed: tuple[Study, Client, AnalysisResult]) -> None:
+    study, client, result = analysed
+    numbers = json.loads(json.dumps(result.numbers))
+    found = numbers["endpoints"][0]["result"]
+    found["cells"] = [cell for cell in found["cells"] if (cell["reader"], cell["treatment"]) != ("R01", "gazex")]
+    found["reader_differences"] = [change for change in found["reader_differences"] if change["reader"] != "R01"]
+    kept = ("plan", "inputs", "inputs_sha256", "code_version")
+    other = AnalysisResult.objects.create(
+        study=study, numbers=numbers, **{name: getattr(result, name) for name in kept}
+    )
+    page = client.get(reverse("analysis:study", args=[study.slug]), {"result": str(other.pk)}).content.decode()
+    assert re.search(r'<th scope="row">R01</th><td class="number">0\.\d+</td><td class="number">–</td>', page)
+    assert client.get(reverse("analysis:report", args=[study.slug, other.pk])).status_code == 200
 
 
 def test_the_run_button_shows_progress_and_then_the_result() -> None:
