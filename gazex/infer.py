@@ -262,29 +262,7 @@ class GazeX:
         return [dict(zip(VQA_ANSWERS, row, strict=True)) for row in shares]
 
     def _generate(self, images: Sequence[Image], prompt: str, most: int) -> list[str | None]:
-        """Greedy answers; None where the answer did not end within `most` tokens. Images of one grid go together."""
-        out: list[str | None] = [None] * len(images)
-        order = sorted(range(len(images)), key=lambda k: images[k][1])
-        device = self.network.device
-        for grid, group in groupby(order, key=lambda k: images[k][1]):
-            members = list(group)
-            rows = pad_rows([(self.processor.prompt_ids(prompt, grid), [], k) for k in members], self.processor)
-            self.network.core.model.rope_deltas = None
-            answered = self.network.qwen.generate(
-                input_ids=rows.input_ids.to(device),
-                attention_mask=rows.attention_mask.to(device),
-                mm_token_type_ids=rows.mm_token_type_ids.to(device),
-                pixel_values=torch.cat([images[k][0] for k in members]).to(device),
-                image_grid_thw=torch.tensor([grid] * len(members), device=device),
-                max_new_tokens=most,
-                do_sample=False,
-                eos_token_id=self.processor.end_id,
-                pad_token_id=self.processor.pad_id,
-            )
-            length = rows.input_ids.shape[1]
-            for k, ids in zip(members, answered, strict=True):
-                out[k] = self.processor.decode(ids[length:].tolist())
-        return out
+        return generate(self.network, images, prompt, most)
 
     def _sentences(
         self,
@@ -366,6 +344,45 @@ class GazeX:
             x, y = codec.decode(round((col + 0.5) / w * 1000), round((row + 0.5) / h * 1000))
             points.append(TrajectoryPoint(x, y, HEAT_DWELL_MS))
         return tuple(points), "heat"
+
+
+@torch.inference_mode()
+def generate(
+    network: GazeXNetwork, images: Sequence[Image], prompt: str | Sequence[str], most: int, *, kind: str = "image"
+) -> list[str | None]:
+    """Greedy answers about images (or, with `kind` "video", films of key frames), one prompt for all or one each.
+
+    None where the answer did not end within `most` tokens. Images of one grid go together.
+    """
+    prompts = [prompt] * len(images) if isinstance(prompt, str) else list(prompt)
+    processor, device = network.processor, network.device
+    pixels = "pixel_values" if kind == "image" else "pixel_values_videos"
+    out: list[str | None] = [None] * len(images)
+    lengths = [len(processor.prompt_ids(p, images[k][1], kind)) for k, p in enumerate(prompts)]
+    order = sorted(range(len(images)), key=lambda k: (images[k][1], lengths[k]))
+    training = network.training
+    network.eval()
+    for (grid, _), group in groupby(order, key=lambda k: (images[k][1], lengths[k])):
+        members = list(group)
+        rows = pad_rows([(processor.prompt_ids(prompts[k], grid, kind), [], k) for k in members], processor, kind)
+        network.core.model.rope_deltas = None
+        answered = network.qwen.generate(
+            input_ids=rows.input_ids.to(device),
+            attention_mask=rows.attention_mask.to(device),
+            mm_token_type_ids=rows.mm_token_type_ids.to(device),
+            max_new_tokens=most,
+            do_sample=False,
+            eos_token_id=processor.end_id,
+            pad_token_id=processor.pad_id,
+            **{
+                pixels: torch.cat([images[k][0] for k in members]).to(device),
+                f"{kind}_grid_thw": torch.tensor([grid] * len(members), device=device),
+            },
+        )
+        for k, ids in zip(members, answered, strict=True):
+            out[k] = processor.decode(ids[rows.input_ids.shape[1] :].tolist())
+    network.train(training)
+    return out
 
 
 def occlude(image: NDArray[np.float32], box: Sequence[float]) -> NDArray[np.float32]:

@@ -56,6 +56,13 @@ class GazeXConfig:
         The head draws `heat_cells` × `heat_cells` values for each visual token.
     heat_sigma
         SD of the Gaussian of its targets, as a share of the image.
+    heat_dwell
+        Whether the head draws one map more: the dwell of the whole reading.
+    coordinates
+        Whether the second and third colour channel hold each pixel's place, left to right and top to bottom, instead of
+        the gray value again. A patch of a radiograph does not say on which side it lies.
+    coordinate_step
+        Places in answers are rounded to multiples of this (of 1000), dwell times to 100 ms; 1 rounds nothing.
     base
         Folder or hub id of the Qwen2-VL an adapter belongs to; None where the weights are whole.
     prompt_version
@@ -71,8 +78,15 @@ class GazeXConfig:
     heat_findings: tuple[str, ...] = PHANTOM_FINDINGS
     heat_cells: int = 4
     heat_sigma: float = 0.06
+    heat_dwell: bool = False
+    coordinates: bool = False
+    coordinate_step: int = 1
     base: str | None = None
     prompt_version: str = PROMPT_VERSION
+
+    @property
+    def heat_channels(self) -> int:
+        return len(self.heat_findings) + self.heat_dwell
 
     def save(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
@@ -86,6 +100,11 @@ class GazeXConfig:
             return cls(**raw)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ModelError(f"{folder / FILE} is not a GazeX configuration: {error}.") from None
+
+
+def small_config() -> GazeXConfig:
+    """Settings of the small model as it is trained now."""
+    return GazeXConfig(heat_dwell=True, coordinates=True, coordinate_step=20)
 
 
 def qwen_config() -> GazeXConfig:
@@ -113,9 +132,9 @@ def qwen_training_config(base: str) -> GazeXConfig:
 
 
 def small_qwen_config(token_ids: dict[str, int], vocabulary: int) -> Any:
-    """`Qwen2VLConfig` of the small GazeX: vision 3×96, language 3×128, patch 14.
+    """`Qwen2VLConfig` of the small GazeX: vision 3×96, language 3×128, patch 8 of 112 px: 49 visual tokens.
 
-    rope_theta is 10: at Qwen's 1e6, with heads of 32, left and right of a 4×4 token grid are nearly the same to the
+    rope_theta is 10: at Qwen's 1e6, with heads of 32, left and right of a 7×7 token grid are nearly the same to the
     language model.
     """
     from transformers import Qwen2VLConfig
@@ -139,8 +158,9 @@ def small_qwen_config(token_ids: dict[str, int], vocabulary: int) -> Any:
             "embed_dim": 96,
             "hidden_size": 128,
             "num_heads": 3,
-            "mlp_ratio": 4,
-            "patch_size": 14,
+            "mlp_ratio": 3,
+            "hidden_act": "gelu",
+            "patch_size": 8,
             "spatial_merge_size": 2,
             "temporal_patch_size": 2,
         },

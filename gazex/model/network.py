@@ -23,6 +23,7 @@ from gazex.model.config import (
     ModelError,
     qwen_config,
     qwen_training_config,
+    small_config,
     small_qwen_config,
 )
 from gazex.model.heat_head import HeatHead
@@ -74,13 +75,17 @@ class GazeXNetwork(nn.Module):
         features = self.core.model.get_image_features(patches, torch.tensor(grids, device=self.device))
         return Visual(list(features.pooler_output), grids)
 
-    def heat_maps(self, visual: Visual) -> list[Tensor]:
-        """Heat logits [findings, h, w] of each image; h and w are `heat_cells` a visual token."""
+    def heat_logits(self, visual: Visual) -> list[Tensor]:
+        """Every map of the head for each image: [findings, h, w], or [findings + 1, h, w] with the dwell of the reading."""
         if self.heat is None:
             raise ModelError("This model has no gaze-heat head; train one with `python -m gazex train`.")
         m = self.merge
         pairs = zip(visual.tokens, visual.grids, strict=True)
         return [self.heat(t.float(), g[1] // m, g[2] // m) for t, g in pairs]
+
+    def heat_maps(self, visual: Visual) -> list[Tensor]:
+        """Heat logits [findings, h, w] of each image; h and w are `heat_cells` a visual token."""
+        return [maps[: len(self.config.heat_findings)] for maps in self.heat_logits(visual)]
 
     def text_loss(self, visual: Visual | None, rows: TextRows) -> Tensor:
         """Mean cross-entropy over the supervised tokens; logits are computed at those positions only."""
@@ -102,8 +107,8 @@ class GazeXNetwork(nn.Module):
         extra: dict[str, Any] = {}
         if visual is not None:
             chosen: Any = tuple(visual.tokens[i] for i in rows.image)
-            extra["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=chosen)}
-            extra["image_grid_thw"] = torch.tensor([visual.grids[i] for i in rows.image], device=self.device)
+            extra["mm_encoder_outputs"] = {rows.kind: BaseModelOutputWithPooling(pooler_output=chosen)}
+            extra[f"{rows.kind}_grid_thw"] = torch.tensor([visual.grids[i] for i in rows.image], device=self.device)
         self.core.model.rope_deltas = None  # left over from a generation, they would shift the positions
         out = self.core.model(
             input_ids=rows.input_ids.to(self.device),
@@ -139,13 +144,16 @@ class GazeXNetwork(nn.Module):
 
 @dataclass
 class TextRows:
-    """A batch of texts: [B, L] each (right-padded), and for each row the number of its image in the `Visual`."""
+    """A batch of texts: [B, L] each (right-padded), for each row the number of its image in the `Visual`, and whether
+    that is an "image" or a "video".
+    """
 
     input_ids: Tensor
     attention_mask: Tensor
     mm_token_type_ids: Tensor
     labels: Tensor
     image: list[int]
+    kind: str = "image"
 
 
 def _processor(tokenizer: Any, config: GazeXConfig, qwen_cfg: Any) -> Processor:
@@ -167,8 +175,8 @@ def build_small(tokenizer: Any, *, seed: int) -> GazeXNetwork:
     ids = {t: int(tokenizer.convert_tokens_to_ids(t)) for t in tokenizer.get_added_vocab()}
     qwen_cfg = small_qwen_config(ids, len(tokenizer))
     qwen = Qwen2VLForConditionalGeneration(qwen_cfg)
-    config = GazeXConfig()
-    heat = HeatHead(128, len(config.heat_findings), config.heat_cells)
+    config = small_config()
+    heat = HeatHead(128, config.heat_channels, config.heat_cells)
     return GazeXNetwork(qwen, heat, config, _processor(tokenizer, config, qwen_cfg))
 
 
@@ -230,7 +238,7 @@ def load_network(name: str | Path, *, trainable: bool = False) -> GazeXNetwork:
         qwen = get_peft_model(qwen, LoraConfig(r=16, lora_alpha=32, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"))
     heat = None
     if config.heat_findings:
-        heat = HeatHead(int(qwen_cfg.text_config.hidden_size), len(config.heat_findings), config.heat_cells)
+        heat = HeatHead(int(qwen_cfg.text_config.hidden_size), config.heat_channels, config.heat_cells)
         if (folder / HEAT_FILE).is_file():
             heat.load_state_dict({k: v.float() for k, v in load_file(folder / HEAT_FILE).items()})
         elif not trainable:

@@ -40,7 +40,7 @@ PRETOKENIZE: Final = (
 )
 
 
-def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = 900) -> Any:
+def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = 900, numbers: Iterable[int] = ()) -> Any:
     """Train a `Qwen2Tokenizer` on texts.
 
     Parameters
@@ -49,6 +49,8 @@ def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = 900) -> Any:
         Prompts, targets and reports.
     vocabulary
         Size of the BPE vocabulary without special tokens; at least 256 bytes.
+    numbers
+        Whole numbers that are one token each; all others are spelled digit by digit.
 
     Returns
     -------
@@ -82,6 +84,7 @@ def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = 900) -> Any:
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
     )
+    tokenizer.add_tokens([AddedToken(str(n), single_word=True, normalized=False) for n in numbers])
     tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer

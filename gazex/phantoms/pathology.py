@@ -139,3 +139,30 @@ def _place_in_lung(chest: Chest, side: str, margin: float, rng: np.random.Genera
         if room > best_room:
             best, best_room = point, room
     return best
+
+
+@dataclass(frozen=True)
+class Lure:
+    """Something conspicuous that means nothing: an "electrode", a "granuloma" or a "clip"; centre and radius canonical."""
+
+    kind: str
+    centre: Points
+    radius: float
+    angle: float
+
+
+LURES = ("electrode", "granuloma", "clip")
+
+
+def place_lures(chest: Chest, rng: np.random.Generator) -> list[Lure]:
+    """None (10 %), one (40 %), two (30 %) or three (20 %) lures, apart from one another."""
+    out: list[Lure] = []
+    for _ in range(int(rng.choice(4, p=[0.1, 0.4, 0.3, 0.2]))):
+        kind = LURES[int(rng.integers(len(LURES)))]
+        radius = float(rng.uniform(*{"electrode": (0.014, 0.018), "granuloma": (0.007, 0.010), "clip": (0.014, 0.02)}[kind]))
+        for _ in range(20):
+            centre = np.array([rng.uniform(-0.30, 0.30), rng.uniform(0.10, 0.80)])
+            if all(np.hypot(*(centre - other.centre)) > 0.12 for other in out):
+                break
+        out.append(Lure(kind, centre, radius, float(rng.uniform(0, np.pi))))
+    return out

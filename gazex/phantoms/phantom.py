@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from capture.gaze.simulate.reader import PROTOCOL, phrase
 from gazex.findings import PHANTOM_FINDINGS, SIDED
 from gazex.phantoms.anatomy import FIELD_MM, Chest, Points, draw_chest, region_boxes
-from gazex.phantoms.pathology import Lesion, place_lesion
+from gazex.phantoms.pathology import Lesion, Lure, place_lesion, place_lures
 from gazex.phantoms.render import Exposure, render
 
 TRAIN_SEED: Final = 2_604_143_161
 CALIBRATION_SEED: Final = 2_604_143_162
+VALIDATION_SEED: Final = 2_604_143_163
 TEST_SEED: Final = 2_604_143_171
-"""Seeds of the splits. The test seed is frozen: nothing is ever trained or tuned on its phantoms."""
+"""Seeds of the splits. Settings are tuned on the validation series; the test seed is frozen: nothing is ever trained or
+tuned on its phantoms.
+"""
 
 Box = tuple[float, float, float, float]
 
@@ -60,6 +63,9 @@ class Phantom:
         Anatomical region → box `[x0, y0, x1, y1]`, image pixels.
     report
         The true report: one sentence for each of `PHANTOM_FINDINGS`, affirming or denying it.
+    lures
+        Boxes of what is conspicuous and no finding (electrodes, calcified spots, clips), image pixels: a reader looks
+        at it and does not speak of it.
     """
 
     seed: int
@@ -72,6 +78,7 @@ class Phantom:
     findings: list[PhantomFinding] = field(default_factory=list)
     regions: dict[str, Box] = field(default_factory=dict)
     report: list[str] = field(default_factory=list)
+    lures: list[Box] = field(default_factory=list)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -115,11 +122,12 @@ def make_phantom(
         raise ValueError(f"Subtlety is {subtlety}; give a number from 0 (plain) to 1 (easily missed).")
     if not 0 <= normal_share <= 1:
         raise ValueError(f"The share of normal phantoms is {normal_share}; give a number from 0 to 1.")
-    geometry, anatomy, noise = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(3))
+    geometry, anatomy, noise, other = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, index]).spawn(4))
 
     wanted = _draw_findings(geometry, normal_share)
     chest = draw_chest(geometry, cardiomegaly="Cardiomegaly" in wanted, subtlety=subtlety)
     lesions = [place_lesion(f, side, chest, subtlety, geometry) for f, side in wanted.items()]
+    lures = place_lures(chest, other)
     exposure = Exposure(
         gain=float(geometry.uniform(1500, 2400)),
         offset=float(geometry.uniform(150, 700)),
@@ -129,7 +137,7 @@ def make_phantom(
     report = [phrase(f, wanted.get(f, ""), present=f in wanted, rng=geometry) for f, _ in PROTOCOL]
     pixels = np.zeros((rows, columns), np.uint16)
     if draw:
-        pixels = render(chest, lesions, exposure, rows, columns, anatomy, noise)
+        pixels = render(chest, lesions, exposure, rows, columns, anatomy, noise, lures)
     return Phantom(
         seed=seed,
         index=index,
@@ -141,6 +149,7 @@ def make_phantom(
         findings=[_reference(lesion, chest, rows, columns) for lesion in lesions],
         regions={name: _box(_to_pixels(p, rows, columns), rows, columns) for name, p in region_boxes(chest).items()},
         report=report,
+        lures=[_lure_box(lure, chest, rows, columns) for lure in lures],
     )
 
 
@@ -175,3 +184,8 @@ def _reference(lesion: Lesion, chest: Chest, rows: int, columns: int) -> Phantom
         box=_box(outline, rows, columns),
         outline=tuple((float(x), float(y)) for x, y in outline),
     )
+
+
+def _lure_box(lure: Lure, chest: Chest, rows: int, columns: int) -> Box:
+    corners = lure.centre + lure.radius * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    return _box(_to_pixels(chest.place(corners), rows, columns), rows, columns)

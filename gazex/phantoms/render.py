@@ -5,6 +5,7 @@ Anatomy is painted at 512 rows at most and enlarged; noise is drawn at the full 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
 from gazex.phantoms.anatomy import Chest, Points, smooth_open
-from gazex.phantoms.pathology import Lesion
+from gazex.phantoms.pathology import Lesion, Lure
 
 Layer = NDArray[np.float32]
 WORK_ROWS = 512
@@ -98,11 +99,12 @@ def render(
     cols: int,
     anatomy_rng: np.random.Generator,
     noise_rng: np.random.Generator,
+    lures: Sequence[Lure] = (),
 ) -> NDArray[np.uint16]:
     """Detector values [rows, cols], 12 bits, bright where much is absorbed (MONOCHROME2)."""
     work_rows = min(rows, WORK_ROWS)
     work_cols = max(1, round(cols * work_rows / rows))
-    attenuation = _attenuation(Canvas(chest, work_rows, work_cols), lesions, anatomy_rng)
+    attenuation = _attenuation(Canvas(chest, work_rows, work_cols), lesions, anatomy_rng, lures)
     if (work_rows, work_cols) != (rows, cols):
         attenuation = np.asarray(
             Image.fromarray(attenuation).resize((cols, rows), Image.Resampling.BICUBIC), np.float32
@@ -135,7 +137,7 @@ def _stamp(values: NDArray[np.floating], letter: str) -> None:
     values += mask * (np.float32(np.percentile(values[::8, ::8], 99.5)) - values) * 0.95
 
 
-def _attenuation(c: Canvas, lesions: list[Lesion], rng: np.random.Generator) -> Layer:
+def _attenuation(c: Canvas, lesions: list[Lesion], rng: np.random.Generator, lures: Sequence[Lure]) -> Layer:
     chest, u, v = c.chest, c.u, c.v
     fat = chest.habitus
     lungs = {side: c.polygon(outline, 0.0022) for side, outline in chest.lungs.items()}
@@ -171,7 +173,7 @@ def _attenuation(c: Canvas, lesions: list[Lesion], rng: np.random.Generator) -> 
     vessels = _vessels(c, rng) * lung
     bones = _bones(c, rng)
     out = _paint_lesions(c, out, vessels, lungs, heart, lesions)
-    out = out + bones * body
+    out = out + bones * body + _lures(c, lures)
     # The trachea and main bronchi hold air.
     airway = c.lines(
         [
@@ -285,6 +287,22 @@ def _vessels(c: Canvas, rng: np.random.Generator) -> Layer:
         for s in (-1, 1)
     )
     return np.asarray(0.17 * tree + 0.13 * hila, np.float32)
+
+
+def _lures(c: Canvas, lures: Sequence[Lure]) -> Layer | float:
+    """Metal and calcium: brighter than any finding, with hard edges."""
+    lines: list[tuple[Points, float, float]] = []
+    for lure in lures:
+        turn = np.linspace(0, 2 * np.pi, 28)
+        ring = lure.centre + lure.radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        along = lure.radius * np.array([np.cos(lure.angle), np.sin(lure.angle)])
+        if lure.kind == "electrode":
+            lines += [(ring, 0.006, 0.9), (np.stack([lure.centre - 0.2 * along, lure.centre + 0.2 * along]), 0.008, 1.0)]
+        elif lure.kind == "granuloma":
+            lines.append((lure.centre + (ring - lure.centre) * 0.5, lure.radius * 1.1, 0.9))
+        else:
+            lines.append((np.stack([lure.centre - along, lure.centre + along]), 0.007, 1.0))
+    return 0.42 * c.lines(lines, 0.0008) if lines else 0.0
 
 
 def _paint_lesions(

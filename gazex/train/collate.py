@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gazex.calibration import unit_box
 from gazex.model.network import TextRows
 from gazex.model.processor import Grid, Processor
 from gazex.tasks.example import Example
 from gazex.train.data import Record, augment
 
 
+VIDEO_TASKS: Final = frozenset({"sda"})
+
+
 @dataclass
 class Batch:
-    """Images as (patches, grid), for each task the texts that refer to them, and each image's heat target."""
+    """Images and videos of key frames as (patches, grid), for each task the texts that refer to them, and each image's
+    heat target.
+    """
 
     images: list[tuple[Tensor, Grid]]
     rows: dict[str, TextRows]
     heat: list[Tensor]
     known: list[Tensor]
+    videos: list[tuple[Tensor, Grid]] = field(default_factory=list)
 
 
 def pad_rows(rows: Sequence[tuple[list[int], list[int], int]], processor: Processor, kind: str = "image") -> TextRows:
@@ -44,6 +52,7 @@ def pad_rows(rows: Sequence[tuple[list[int], list[int], int]], processor: Proces
         torch.from_numpy(types),
         torch.from_numpy(labels),
         [image for _, _, image in rows],
+        kind,
     )
 
 
@@ -59,15 +68,26 @@ def collate(
     With `rng`, images are augmented. Examples longer than `max_tokens` are left out.
     """
     images: list[tuple[Tensor, Grid]] = []
+    videos: list[tuple[Tensor, Grid]] = []
     rows: dict[str, list[tuple[list[int], list[int], int]]] = {}
     for k, (record, examples) in enumerate(chosen):
         image = record.image.astype(np.float32)
-        images.append(processor.patchify([augment(image, rng) if rng is not None else image]))
+        image = augment(image, rng) if rng is not None else image
+        images.append(processor.patchify([image]))
         for example in examples:
-            prompt = processor.prompt_ids(example.prompt, images[-1][1])
             target = processor.target_ids(example.target)
+            if not example.frames:
+                prompt = processor.prompt_ids(example.prompt, images[-1][1])
+                if len(prompt) + len(target) <= max_tokens:
+                    rows.setdefault(example.task, []).append((prompt, target, k))
+                continue
+            video = processor.key_frames(image, [unit_box(b, record.codec.rows, record.codec.columns) for b in example.frames])
+            prompt = processor.prompt_ids(example.prompt, video[1], "video")
             if len(prompt) + len(target) <= max_tokens:
-                rows.setdefault(example.task, []).append((prompt, target, k))
+                rows.setdefault(example.task, []).append((prompt, target, len(videos)))
+                videos.append(video)
     heat = [torch.from_numpy(r.heat.astype(np.float32)) for r, _ in chosen]
     known = [torch.from_numpy(r.known) for r, _ in chosen]
-    return Batch(images, {task: pad_rows(group, processor) for task, group in rows.items()}, heat, known)
+    kinds = {task: "video" if task in VIDEO_TASKS else "image" for task in rows}
+    padded = {task: pad_rows(group, processor, kinds[task]) for task, group in rows.items()}
+    return Batch(images, padded, heat, known, videos)

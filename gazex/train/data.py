@@ -5,29 +5,37 @@ Records come from visits (real readings) or from phantoms read by the simulated 
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.gaze.simulate.reader import Scanpath, inspect
-from gazex.evidence import sentence_map
+from capture.gaze.simulate.reader import Habit, Scanpath, inspect
+from gazex.evidence import gaze_in, gaze_map, sentence_map
 from gazex.findings import label_sentence
 from gazex.model.processor import Processor
 from gazex.phantoms import TRAIN_SEED, Phantom, make_phantom
 from gazex.schema import Visit, VisitBox, read_image
-from gazex.tasks import fvp, gtm, report, vqa
+from gazex.tasks import fvp, gtm, report, sda, vqa
 from gazex.tasks.example import Example
+from gazex.tasks.formats import Codec
 
 SIZES: Final = ((224, 224), (224, 200), (224, 184))
 """Sizes phantoms are drawn at for training: the detector's usual aspect ratios."""
 PIXELS_PER_DEGREE: Final = 1 / 26
 """Of a simulated reading, as a share of the image height: 430 mm of chest shown 30 cm high and read from 65 cm."""
-TASKS: Final = ("report", "vqa", "fvp", "gtm")
+TASKS: Final = ("report", "vqa", "fvp", "gtm", "sda")
+MOST_POINTS: Final = 4
+"""Points a step of a trajectory may have."""
+SHUFFLE_SEED: Final = 7
+"""Of the order in which key frames are shown."""
+_PLACE: Final = re.compile(r"\((\d+),(\d+)(?:,(\d+))?\)")
 
 
 @dataclass
@@ -42,19 +50,30 @@ class Record:
         Gaze-heat target [findings, h, w] 0–1, and which findings' maps are known [findings].
     examples
         Task → its examples.
+    codec
+        Of the reading's image: key frames are given as boxes in its pixels.
     """
 
     image: NDArray[np.float16]
     heat: NDArray[np.float16]
     known: NDArray[np.float32]
     examples: dict[str, list[Example]] = field(default_factory=dict)
+    codec: Codec = Codec(1, 1)
 
 
-def simulated_visit(phantom: Phantom, *, seed: int, rate_hz: float = 50.0) -> tuple[Visit, Scanpath]:
+def simulated_visit(
+    phantom: Phantom, *, seed: int, rate_hz: float = 50.0, habit: Habit | None = None
+) -> tuple[Visit, Scanpath]:
     """A phantom read by the simulated reader, sampled at `rate_hz` with 0.2° of noise. The truth is what is found."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, phantom.seed, phantom.index]))
     path = inspect(
-        phantom.regions, phantom.findings, rng=rng, duration_s=float(rng.uniform(16, 26)), report=phantom.report
+        phantom.regions,
+        phantom.findings,
+        rng=rng,
+        duration_s=float(rng.uniform(16, 26)),
+        report=phantom.report,
+        lures=phantom.lures,
+        habit=habit,
     )
     ppd = phantom.rows * PIXELS_PER_DEGREE
     t, x, y = [], [], []
@@ -132,13 +151,41 @@ def record_of(visit: Visit, pixels: NDArray[np.uint16], processor: Processor, fi
     cells = processor.config.heat_cells
     shape = image.shape[0] // unit * cells, image.shape[1] // unit * cells
     heat, known = heat_target(visit, findings, shape, processor.config.heat_sigma)
+    if processor.config.heat_dwell:
+        dwell = dwell_map(visit, shape, processor.config.heat_sigma)
+        heat = np.concatenate([heat, dwell[None].astype(np.float16)])
+        known = np.append(known, np.float32(dwell.max() > 0))
     examples = {
         "report": report.examples(visit),
         "vqa": vqa.examples(visit),
         "fvp": fvp.examples(visit),
-        "gtm": gtm.examples(visit),
+        "gtm": gtm.examples(visit, most_points=MOST_POINTS),
+        "sda": sda.examples(visit, seed=SHUFFLE_SEED)[:1],
     }
-    return Record(image.astype(np.float16), heat, known, examples)
+    step = processor.config.coordinate_step
+    for task in ("fvp", "gtm"):
+        examples[task] = [replace(e, target=coarse(e.target, step)) for e in examples[task]]
+    return Record(image.astype(np.float16), heat, known, examples, Codec(visit.rows, visit.columns))
+
+
+def dwell_map(visit: Visit, shape: tuple[int, int], sigma: float) -> NDArray[np.float64]:
+    """Map of a whole reading's gaze, σ as a share of the image (see `gaze_map`)."""
+    t, x, y = gaze_in(visit, -np.inf, np.inf)
+    del t
+    return gaze_map(x, y, visit.rows, visit.columns, sigma * visit.columns, sigma * visit.rows, shape)
+
+
+def coarse(target: str, step: int) -> str:
+    """A target with its places rounded to multiples of `step` and its dwell times to 100 ms; 1 leaves it as it is."""
+    if step == 1:
+        return target
+
+    def rounded(match: re.Match[str]) -> str:
+        u, v = (min(1000, round(int(n) / step) * step) for n in match.groups()[:2])
+        ms = "" if match[3] is None else f",{max(1, round(int(match[3]) / 100)) * 100}"
+        return f"({u},{v}{ms})"
+
+    return _PLACE.sub(rounded, target)
 
 
 class PhantomRecords:
@@ -153,32 +200,41 @@ class PhantomRecords:
         normal_share: float = 0.1,
         keep: int = 8192,
     ) -> None:
-        self.processor, self.findings, self.seed, self.normal_share, self.keep = (
-            processor,
-            findings,
-            seed,
-            normal_share,
-            keep,
-        )
+        self.processor, self.findings, self.seed = processor, findings, seed
+        self.normal_share, self.keep = normal_share, keep
         self._kept: OrderedDict[int, Record] = OrderedDict()
 
     def __getitem__(self, index: int) -> Record:
         record = self._kept.get(index)
         if record is None:
-            rng = np.random.default_rng(np.random.SeedSequence([self.seed, index, 5]))
-            phantom = make_phantom(
-                self.seed,
-                index,
-                SIZES[int(rng.integers(len(SIZES)))],
-                subtlety=float(rng.uniform(0.0, 0.6)),
-                normal_share=self.normal_share,
-            )
-            visit, _ = simulated_visit(phantom, seed=self.seed)
-            record = record_of(visit, phantom.pixels, self.processor, self.findings)
+            record = self._made(index)
             self._kept[index] = record
             if len(self._kept) > self.keep:
                 self._kept.popitem(last=False)
         return record
+
+    def _made(self, index: int) -> Record:
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, index, 5]))
+        phantom = make_phantom(
+            self.seed,
+            index,
+            SIZES[int(rng.integers(len(SIZES)))],
+            subtlety=float(rng.uniform(0.0, 0.6)),
+            normal_share=self.normal_share,
+        )
+        visit, _ = simulated_visit(phantom, seed=self.seed)
+        return record_of(visit, phantom.pixels, self.processor, self.findings)
+
+    def prepare(self, count: int, *, processes: int = 2) -> None:
+        """Make the first `count` records at once, in several processes."""
+        wanted = [i for i in range(min(count, self.keep)) if i not in self._kept]
+        if processes < 2 or len(wanted) < 64:
+            for index in wanted:
+                self[index]
+            return
+        with get_context("fork").Pool(processes) as pool:
+            for index, record in zip(wanted, pool.imap(self._made, wanted, chunksize=16), strict=True):
+                self._kept[index] = record
 
 
 class VisitRecords:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,11 +17,12 @@ import numpy as np
 
 from gazex.calibration import calibrate
 from gazex.findings import PHANTOM_FINDINGS
+from gazex.model.config import small_config
 from gazex.model.network import build_small, load_network, weights_sha256
 from gazex.model.tokenizer import train_tokenizer
 from gazex.phantoms import TRAIN_SEED, make_phantom
 from gazex.schema import read_visits
-from gazex.tasks import fvp, gtm, report, vqa
+from gazex.tasks import fvp, gtm, report, sda, vqa
 from gazex.train.data import PhantomRecords, Record, VisitRecords, simulated_visit
 from gazex.train.stages import Stage, retrain_stages, small_stages
 from gazex.train.trainer import CHECKPOINT, PROGRESS, Progress, RunState, TrainError, train
@@ -65,9 +67,15 @@ def small_tokenizer() -> Any:
     ] * 20
     for index in range(CORPUS_CASES):
         visit, _ = simulated_visit(make_phantom(TRAIN_SEED, index, (32, 32), draw=False), seed=TRAIN_SEED)
-        for example in (*report.examples(visit), *gtm.examples(visit), *fvp.examples(visit)):
-            corpus += [example.prompt, example.target]
-    return train_tokenizer(corpus)
+        for example in (
+            *report.examples(visit),
+            *gtm.examples(visit),
+            *fvp.examples(visit),
+            *sda.examples(visit, seed=0)[:1],
+        ):
+            corpus += [example.prompt, re.sub(r"\d+", "0", example.target)]
+    step = small_config().coordinate_step
+    return train_tokenizer(corpus, numbers=sorted({*range(0, 1001, step), *range(100, 5001, 100)}))
 
 
 def train_small(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,43 @@ class Stage:
         return asdict(self)
 
 
-def small_stages() -> list[Stage]:
-    """From nothing: report and heat first, then boxes, trajectories and questions as text."""
+OBJECTIVES: Final = ("heat", "fvp", "gtm", "sda")
+"""What can be switched off; the report cannot."""
+
+
+def small_stages(*, without: Collection[str] = (), steps: int = 1500) -> list[Stage]:
+    """From nothing: report and heat first (70 % of the steps), then boxes, trajectories, orders and questions as text.
+
+    Parameters
+    ----------
+    without
+        Objectives left out, of `OBJECTIVES`. Steps, rates and the order of the data stay the same.
+    steps
+        Optimizer steps in all.
+
+    Raises
+    ------
+    ValueError
+        An objective that is not one.
+    """
+    unknown = sorted(set(without) - set(OBJECTIVES))
+    if unknown:
+        raise ValueError(f"“{unknown[0]}” is not an objective; those that can be left out: {', '.join(OBJECTIVES)}.")
+    heat = 0.0 if "heat" in without else 3.0
+    tasks = {"report": 0.7, "fvp": 0.6, "gtm": 0.5, "sda": 0.4, "vqa": 0.3}
+    weights = {"fvp": 0.5, "gtm": 0.5, "sda": 0.5, "vqa": 0.2}
+    left = {t: share for t, share in tasks.items() if t not in without}
+    first = max(1, round(0.7 * steps))
     return [
-        Stage("report and heat", 700, 2e-3, tasks={"report": 1.0}),
+        Stage("report and heat", first, 2e-3, tasks={"report": 1.0}, heat=heat, warmup=min(40, first)),
         Stage(
-            "boxes and trajectories",
-            400,
-            1e-3,
-            tasks={"report": 0.6, "fvp": 0.6, "gtm": 0.5, "vqa": 0.5},
-            weights={"fvp": 0.5, "gtm": 0.5, "vqa": 0.3},
+            "boxes, trajectories and orders",
+            max(1, steps - first),
+            1.5e-3,
+            tasks=left,
+            weights={t: w for t, w in weights.items() if t in left},
+            heat=heat,
+            warmup=min(20, first),
         ),
     ]
 

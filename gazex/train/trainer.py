@@ -115,12 +115,13 @@ def loss_of(network: GazeXNetwork, batch: Batch, stage: Stage) -> tuple[torch.Te
     visual = network.see(batch.images)
     total = torch.zeros((), device=network.device)
     parts: dict[str, float] = {}
+    films = network.see(batch.videos) if batch.videos else None
     for task, rows in batch.rows.items():
-        part = network.text_loss(visual, rows)
+        part = network.text_loss(films if rows.kind == "video" else visual, rows)
         parts[task] = float(part.detach())
         total = total + stage.weights.get(task, 1.0) * part
     if stage.heat and network.heat is not None:
-        part = heat_loss(network.heat_maps(visual), batch.heat, batch.known)
+        part = heat_loss(network.heat_logits(visual), batch.heat, batch.known)
         parts["heat"] = float(part.detach())
         total = total + stage.heat * part
     return total, parts
@@ -134,6 +135,7 @@ def train(
     *,
     seed: int,
     resume: bool = False,
+    muon: bool = False,
     checkpoint_every_s: float = 20.0,
     after_step: Callable[[int], None] | None = None,
 ) -> RunState:
@@ -154,6 +156,8 @@ def train(
     resume
         Continue from the checkpoint in `out`, or start where there is none. Without it, a folder with a checkpoint is
         refused.
+    muon
+        Matrices by Muon (Jordan 2024), scaled to AdamW's step (Liu et al., arXiv 2502.16982); AdamW otherwise.
     checkpoint_every_s
         Seconds between checkpoints; one is written after the last step and on SIGTERM in any case.
     after_step
@@ -177,8 +181,15 @@ def train(
     # Embeddings, norms and biases are not decayed.
     decayed = [p for n, p in parameters.items() if p.ndim >= 2 and "embed" not in n]
     others = [p for n, p in parameters.items() if p.ndim < 2 or "embed" in n]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98)
+    optimizers: list[torch.optim.Optimizer] = []
+    if muon:
+        hidden = [p for n, p in parameters.items() if p.ndim == 2 and "embed" not in n and not n.startswith("heat.")]
+        optimizers.append(torch.optim.Muon(hidden, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"))
+        decayed = [p for p in decayed if all(p is not q for q in hidden)]
+    optimizers.append(
+        torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98)
+        )
     )
     plan = json.dumps({"seed": seed, "stages": [s.to_dict() for s in stages]}, sort_keys=True)
     step, elapsed, last = 0, 0.0, float("nan")
@@ -197,7 +208,8 @@ def train(
         with torch.no_grad():
             for name, value in state["parameters"].items():
                 parameters[name].copy_(value)
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         torch.set_rng_state(state["torch_rng"])
         step, elapsed, last = int(state["step"]), float(state["elapsed_s"]), float(state["loss"])
         log.info("Resumed at step %d of %d", step, total)
@@ -212,7 +224,7 @@ def train(
             "loss": last,
             "elapsed_s": progress.elapsed_s,
             "parameters": {n: p.detach().cpu().clone() for n, p in parameters.items()},
-            "optimizer": optimizer.state_dict(),
+            "optimizers": [o.state_dict() for o in optimizers],
             "torch_rng": torch.get_rng_state(),
         }
         temporary = path.with_suffix(".part")
@@ -232,16 +244,19 @@ def train(
             batch = collate(chosen, network.processor, rng=rng)
             if not batch.rows and not stage.heat:
                 raise TrainError("No visit gives an example for the objectives that are switched on.")
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
             loss, parts = loss_of(network, batch, stage)
             last = float(loss.detach())
             if not math.isfinite(last):
                 raise TrainError(f"The loss is no longer finite at step {step + 1}; lower the learning rate.")
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
             step += 1
             rounded = {k: round(v, 4) for k, v in parts.items()}
             progress.write(step, last, lr, force=step == total, stage=stage.name, parts=rounded)

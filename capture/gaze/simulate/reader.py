@@ -4,6 +4,8 @@ The scanpath follows a fixed inspection protocol (pleura and apices, lungs for n
 heart, costophrenic angles). What is there holds the eyes: most fixations of a topic land on its finding where it is.
 Each topic ends in one sentence, spoken over its last half, as readers speak after they look (an eye-voice span of about
 a second). Fixation durations are log-normal with a median near 230 ms (Holmqvist et al., Eye Tracking, 2011, ch. 11).
+What is conspicuous but means nothing (an electrode, a calcified spot) is looked at first and never spoken of: the gaze
+holds what the report does not.
 
 Numpy only: neither Django nor torch, and no tracker; `samples.py` turns a scanpath into tracker samples.
 """
@@ -57,6 +59,31 @@ class Scanpath:
     def __len__(self) -> int:
         return len(self.x)
 
+
+@dataclass(frozen=True)
+class Habit:
+    """How one reader differs from another.
+
+    Attributes
+    ----------
+    focus
+        Share of a topic's fixations that land on its finding, after the first look.
+    tempo_s
+        Median duration of a fixation, seconds.
+    left_first
+        Whether the regions of a topic are visited from the other side.
+    dwell
+        Time for a topic whose finding is there, as a multiple of the time for one where nothing is.
+    """
+
+    focus: float = 0.8
+    tempo_s: float = 0.23
+    left_first: bool = False
+    dwell: float = 4.0
+
+
+LURE_DWELL: Final = 2.0
+"""Time a lure holds the eyes, as a multiple of the time for a topic where nothing is found."""
 
 PROTOCOL: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Pneumothorax", ("right_apex", "left_apex", "right_upper_zone", "left_upper_zone")),
@@ -134,6 +161,8 @@ def inspect(
     rng: np.random.Generator,
     duration_s: float = 20.0,
     report: Sequence[str] | None = None,
+    lures: Sequence[Sequence[float]] = (),
+    habit: Habit | None = None,
 ) -> Scanpath:
     """Read one radiograph.
 
@@ -150,6 +179,10 @@ def inspect(
         Length of the read in seconds, at least 2.
     report
         Sentences to say instead of the reader's own wording, one for each step of `PROTOCOL`.
+    lures
+        Boxes of what is conspicuous without being a finding: looked at before the first step, in this order.
+    habit
+        The reader's ways; default `Habit()`.
 
     Returns
     -------
@@ -168,11 +201,13 @@ def inspect(
     if report is not None and len(report) != len(PROTOCOL):
         raise ValueError(f"The report has {len(report)} sentences; the simulated reader says {len(PROTOCOL)}.")
 
+    habit = habit or Habit()
     found = {name: [f for f in findings if f.finding == name] for name, _ in PROTOCOL}
-    weights = np.array([2.0 if found[name] else 1.0 for name, _ in PROTOCOL])
+    weights = np.array([LURE_DWELL] * len(lures) + [habit.dwell if found[name] else 1.0 for name, _ in PROTOCOL])
     weights *= rng.uniform(0.85, 1.15, len(weights))
-    ends = np.cumsum(weights) / weights.sum() * duration_s
-    starts = np.concatenate([[0.0], ends[:-1]])
+    all_ends = np.cumsum(weights) / weights.sum() * duration_s
+    all_starts = np.concatenate([[0.0], all_ends[:-1]])
+    starts, ends = all_starts[len(lures) :], all_ends[len(lures) :]
 
     xs: list[float] = []
     ys: list[float] = []
@@ -180,19 +215,18 @@ def inspect(
     durations: list[float] = []
     topics: list[int] = []
     sentences: list[tuple[str, float, float]] = []
-    for step, (name, visited) in enumerate(PROTOCOL):
-        boxes = [regions[r] for r in visited if r in regions] or list(regions.values())
-        targets = found[name]
-        clock, count = starts[step], 0
+
+    def look(start: float, end: float, topic: int, boxes: Sequence[Sequence[float]], targets: Sequence[Found]) -> None:
+        clock, count = start, 0
         while True:
-            length = float(np.clip(rng.lognormal(np.log(0.23), 0.35), 0.09, 0.9))
+            length = float(np.clip(rng.lognormal(np.log(habit.tempo_s), 0.35), 0.09, 0.9))
             gap = float(rng.uniform(0.025, 0.05))  # the saccade to the next fixation
-            if clock + length > ends[step]:
+            if clock + length > end:
                 break
-            # The first look is a survey; then a finding holds about four fixations of five.
-            if targets and count > 0 and rng.random() < 0.8:
+            # The first look is a survey; then a finding holds most fixations.
+            if targets and count > 0 and rng.random() < habit.focus:
                 box, spread = targets[int(rng.integers(len(targets)))].box, 0.20
-                length = min(length * 1.4, ends[step] - clock)
+                length = min(length * 1.4, end - clock)
             else:
                 box, spread = boxes[count % len(boxes)], 0.22
             x, y = _within(box, spread, rng)
@@ -200,9 +234,16 @@ def inspect(
             ys.append(y)
             onsets.append(float(clock))
             durations.append(length)
-            topics.append(step)
+            topics.append(topic)
             clock += length + gap
             count += 1
+
+    for k, lure in enumerate(lures):
+        look(all_starts[k], all_ends[k], 0, [lure], [])
+    for step, (name, visited) in enumerate(PROTOCOL):
+        boxes = [regions[r] for r in visited if r in regions] or list(regions.values())
+        targets = found[name]
+        look(starts[step], ends[step], step, boxes[::-1] if habit.left_first else boxes, targets)
         span = ends[step] - starts[step]
         side = _side(targets)
         text = report[step] if report is not None else phrase(name, side, present=bool(targets), rng=rng)
