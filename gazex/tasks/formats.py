@@ -1,6 +1,8 @@
 """The text formats of targets and answers, and their strict parsers: what does not parse is invalid, never repaired.
 
-Coordinates are integers 0–1000 of the original image's width and height, as Qwen2-VL writes them.
+Coordinates are whole numbers: 0–1000 of the original image's width and height, as Qwen2-VL writes them (`Codec`), or pixels
+of the image as the model sees it, as Qwen2.5-VL writes them (`PixelCodec`). Both encode and decode alike, and their `top`
+is the largest coordinate the parsers let pass.
 """
 
 from __future__ import annotations
@@ -30,6 +32,11 @@ class Codec:
     rows: int
     columns: int
 
+    @property
+    def top(self) -> tuple[int, int]:
+        """Largest coordinates along x and y."""
+        return TOP, TOP
+
     def encode(self, x: float, y: float) -> tuple[int, int]:
         u = round((x + 0.5) / self.columns * TOP)
         v = round((y + 0.5) / self.rows * TOP)
@@ -50,8 +57,30 @@ class Codec:
 
 
 @dataclass(frozen=True)
+class PixelCodec(Codec):
+    """Image pixels ↔ pixels of the image resized to `seen_rows` × `seen_columns`, as Qwen2.5-VL writes coordinates."""
+
+    seen_rows: int
+    seen_columns: int
+
+    @property
+    def top(self) -> tuple[int, int]:
+        return self.seen_columns - 1, self.seen_rows - 1
+
+    def encode(self, x: float, y: float) -> tuple[int, int]:
+        u = round((x + 0.5) / self.columns * self.seen_columns - 0.5)
+        v = round((y + 0.5) / self.rows * self.seen_rows - 0.5)
+        return min(self.top[0], max(0, u)), min(self.top[1], max(0, v))
+
+    def decode(self, u: int, v: int) -> tuple[float, float]:
+        x = (u + 0.5) / self.seen_columns * self.columns - 0.5
+        y = (v + 0.5) / self.seen_rows * self.rows - 0.5
+        return min(self.columns - 1.0, max(0.0, x)), min(self.rows - 1.0, max(0.0, y))
+
+
+@dataclass(frozen=True)
 class Clue:
-    """A point looked at: 0–1000 coordinates, dwell in ms."""
+    """A point looked at: coordinates as a codec gives them, dwell in ms."""
 
     u: int
     v: int
@@ -76,6 +105,14 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Grounded:
+    """Answer to "where is it": a finding and its boxes."""
+
+    finding: str
+    boxes: tuple[tuple[int, int, int, int], ...]
+
+
+@dataclass(frozen=True)
 class Line:
     """One sentence of a report, with finding and box where it has one."""
 
@@ -84,14 +121,18 @@ class Line:
     box: tuple[int, int, int, int] | None = None
 
 
-_NUMBER = r"(?:0|[1-9]\d{0,3})"
-_POINT = re.compile(rf"\(({_NUMBER}),({_NUMBER}),(0|[1-9]\d{{0,4}})\)")
-_POINTS = rf"(?:\({_NUMBER},{_NUMBER},(?:0|[1-9]\d{{0,4}})\))*"
+# Digits are ASCII: \\d would take other scripts' for numbers.
+_NUMBER = r"(?:0|[1-9][0-9]{0,3})"
+_MS = r"(?:0|[1-9][0-9]{0,4})"
+_POINT = re.compile(rf"\(({_NUMBER}),({_NUMBER}),({_MS})\)")
+_POINTS = rf"(?:\({_NUMBER},{_NUMBER},{_MS}\))*"
 _BOX = rf"<\|box_start\|>\(({_NUMBER}),({_NUMBER})\),\(({_NUMBER}),({_NUMBER})\)<\|box_end\|>"
+_ONE_BOX = re.compile(_BOX)
 _REF = r"<\|object_ref_start\|>([A-Za-z ]+)<\|object_ref_end\|>"
 _LOCATED = re.compile(rf"{_REF}{_BOX}<clues>({_POINTS})</clues>")
-_STEP = re.compile(rf"<step n=([1-9]\d?)><gaze>({_POINTS})</gaze>([^<>\n]+)</step>")
-_SEQUENCE = re.compile(r"<seq>([1-9]\d*(?:,[1-9]\d*)*)</seq>")
+_GROUNDED = re.compile(rf"{_REF}((?:<\|box_start\|>[0-9(),]+<\|box_end\|>)+)")
+_STEP = re.compile(rf"<step n=([1-9][0-9]?)><gaze>({_POINTS})</gaze>([^<>\n]+)</step>")
+_SEQUENCE = re.compile(r"<seq>([1-9][0-9]{0,3}(?:,[1-9][0-9]{0,3})*)</seq>")
 _LINE = re.compile(rf"([^<>\n]+?)(?:{_REF}{_BOX})?")
 VQA_ANSWERS: Final = ("no", "left", "right", "yes")
 
@@ -105,17 +146,17 @@ def _clues(points: Sequence[Clue]) -> str:
     return "".join(f"({p.u},{p.v},{p.ms})" for p in points)
 
 
-def _parse_clues(text: str) -> tuple[Clue, ...]:
+def _parse_clues(text: str, top: tuple[int, int]) -> tuple[Clue, ...]:
     out = tuple(Clue(int(u), int(v), int(ms)) for u, v, ms in _POINT.findall(text))
-    if any(c.u > TOP or c.v > TOP for c in out):
-        raise ParseError("A point lies outside 0–1000.")
+    if any(c.u > top[0] or c.v > top[1] for c in out):
+        raise ParseError(f"A point lies outside 0–{top[0]}, 0–{top[1]}.")
     return out
 
 
-def _parse_box(values: Sequence[str]) -> tuple[int, int, int, int]:
+def _parse_box(values: Sequence[str], top: tuple[int, int]) -> tuple[int, int, int, int]:
     u0, v0, u1, v1 = (int(v) for v in values)
-    if max(u0, v0, u1, v1) > TOP:
-        raise ParseError("A box lies outside 0–1000.")
+    if max(u0, u1) > top[0] or max(v0, v1) > top[1]:
+        raise ParseError(f"A box lies outside 0–{top[0]}, 0–{top[1]}.")
     if not (u0 <= u1 and v0 <= v1):
         raise ParseError("A box has its corners in the wrong order.")
     return u0, v0, u1, v1
@@ -136,12 +177,30 @@ def format_located(located: Located) -> str:
     return f"{ref}{_box(located.box)}<clues>{_clues(located.clues)}</clues>"
 
 
-def parse_located(text: str) -> Located:
+def parse_located(text: str, top: tuple[int, int] = (TOP, TOP)) -> Located:
     match = _LOCATED.fullmatch(text)
     if match is None:
         raise ParseError("The answer is not a finding with its box and clues.")
     finding, *box, clues = match.groups()
-    return Located(_finding(finding), _parse_box(box), _parse_clues(clues))
+    return Located(_finding(finding), _parse_box(box, top), _parse_clues(clues, top))
+
+
+def format_grounded(grounded: Grounded) -> str:
+    return f"<|object_ref_start|>{grounded.finding}<|object_ref_end|>{''.join(_box(b) for b in grounded.boxes)}"
+
+
+def parse_grounded(text: str, top: tuple[int, int] = (TOP, TOP)) -> Grounded:
+    match = _GROUNDED.fullmatch(text)
+    if match is None:
+        raise ParseError("The answer is not a finding with its boxes.")
+    boxes, at = [], 0
+    while at < len(match[2]):
+        one = _ONE_BOX.match(match[2], at)
+        if one is None:
+            raise ParseError(f"Box {len(boxes) + 1} is malformed.")
+        boxes.append(_parse_box(one.groups(), top))
+        at = one.end()
+    return Grounded(_finding(match[1]), tuple(boxes))
 
 
 def format_steps(steps: Sequence[Step]) -> str:
@@ -151,7 +210,7 @@ def format_steps(steps: Sequence[Step]) -> str:
     )
 
 
-def parse_steps(text: str) -> tuple[Step, ...]:
+def parse_steps(text: str, top: tuple[int, int] = (TOP, TOP)) -> tuple[Step, ...]:
     out: list[Step] = []
     at = 0
     while at < len(text):
@@ -160,7 +219,9 @@ def parse_steps(text: str) -> tuple[Step, ...]:
             raise ParseError(f"The inspection is malformed after step {len(out)}.")
         if int(match[1]) != len(out) + 1:
             raise ParseError(f"Step {len(out) + 1} is numbered {match[1]}.")
-        out.append(Step(_parse_clues(match[2]), match[3]))
+        if not match[3].strip():
+            raise ParseError(f"Step {len(out) + 1} has no sentence.")
+        out.append(Step(_parse_clues(match[2], top), match[3]))
         at = match.end()
     if not out:
         raise ParseError("The inspection has no steps.")
@@ -175,7 +236,7 @@ def parse_sequence(text: str, frames: int) -> tuple[int, ...]:
     """The viewing order, 1-based; it must name each of the `frames` once."""
     match = _SEQUENCE.fullmatch(text)
     if match is None:
-        raise ParseError("The answer is not a sequence of frame numbers.")
+        raise ParseError("The answer is not a sequence of frame numbers separated by commas.")
     order = tuple(int(n) for n in match[1].split(","))
     if sorted(order) != list(range(1, frames + 1)):
         raise ParseError(f"The answer does not name each of {frames} frames once.")
@@ -192,7 +253,7 @@ def format_report(lines: Sequence[Line]) -> str:
     return "\n".join(out)
 
 
-def parse_report(text: str) -> tuple[Line, ...]:
+def parse_report(text: str, top: tuple[int, int] = (TOP, TOP)) -> tuple[Line, ...]:
     if not text:
         raise ParseError("The report is empty.")
     out = []
@@ -203,7 +264,7 @@ def parse_report(text: str) -> tuple[Line, ...]:
         if not match[1].rstrip().endswith((".", "?", "!")):
             raise ParseError(f"Line {number} of the report is not a whole sentence.")
         finding = _finding(match[2]) if match[2] else ""
-        out.append(Line(match[1].strip(), finding, _parse_box(match.groups()[2:6]) if finding else None))
+        out.append(Line(match[1].strip(), finding, _parse_box(match.groups()[2:6], top) if finding else None))
     return tuple(out)
 
 

@@ -1,0 +1,260 @@
+"""Constrained decoding: whatever a model's scores are, an answer that ends is one the strict parsers read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given as hypothesis_given
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from gazex.decoding import (
+    SPECIAL,
+    Alt,
+    ConstrainedDecoder,
+    ConstrainedLogits,
+    DecodingError,
+    Lit,
+    Text,
+    Vocabulary,
+    grammar_of,
+    symbols_of,
+)
+from gazex.model.config import SMALL_DIR
+from gazex.tasks.formats import (
+    Clue,
+    Grounded,
+    Line,
+    Located,
+    Step,
+    format_grounded,
+    format_located,
+    format_report,
+    format_sequence,
+    format_steps,
+    parse_grounded,
+    parse_located,
+    parse_report,
+    parse_sequence,
+    parse_steps,
+    parse_vqa,
+)
+
+
+def given(*strategies, examples: int = 40):
+    """Hypothesis without its clock: test machines are shared."""
+    return lambda test: settings(max_examples=examples, deadline=None)(hypothesis_given(*strategies)(test))
+
+
+PARSERS = {
+    "report": parse_report,
+    "vqa": parse_vqa,
+    "fvp": parse_located,
+    "gtm": parse_steps,
+    "grounding": parse_grounded,
+    "sda": lambda text: parse_sequence(text, 4),
+}
+BYTES = Vocabulary((*((b,) for b in range(256)), *((256 + k,) for k in range(len(SPECIAL))), ()), 256 + len(SPECIAL))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(SMALL_DIR)
+
+
+@pytest.fixture(scope="module")
+def decoders(tokenizer):
+    vocabulary = Vocabulary.of(tokenizer)
+    return {task: ConstrainedDecoder(grammar_of(task, frames=4), vocabulary) for task in PARSERS}
+
+
+def written(tokenizer, decoder, choose, most: int) -> tuple[str, bool]:
+    """What comes out where `choose(allowed, may_end)` names the next token; and whether the answer ended."""
+    state, tokens = decoder.start, []
+    while len(tokens) < most:
+        allowed = decoder.allowed_tokens(state)
+        assert len(allowed) > 0
+        token = int(choose(allowed, decoder.accepts(state)))
+        state = decoder.advance(state, token)
+        if state == decoder.ended:
+            return tokenizer.decode(tokens, skip_special_tokens=False), True
+        tokens.append(token)
+    return tokenizer.decode(tokens, skip_special_tokens=False), False
+
+
+@pytest.mark.parametrize("task", PARSERS)
+def test_whatever_is_drawn_from_the_allowed_tokens_parses_once_it_ends(tokenizer, decoders, task):
+    decoder, ended = decoders[task], 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+
+        def choose(allowed, may_end, rng=rng):
+            if may_end and rng.random() < 0.3:
+                return decoder.vocabulary.end
+            return rng.choice(allowed)
+
+        text, whole = written(tokenizer, decoder, choose, 400)
+        if whole:
+            assert PARSERS[task](text)
+            ended += 1
+    assert ended >= 20
+
+
+@pytest.mark.parametrize("task", PARSERS)
+def test_scores_that_hate_every_right_answer_still_cannot_make_a_wrong_one(tokenizer, decoders, task):
+    """A model that wants the end at once, the largest digits, the last finding, and one that wants the longest pieces."""
+    decoder = decoders[task]
+    lengths = np.array([len(p) for p in decoder.vocabulary.pieces])
+    for choose in (
+        lambda allowed, may_end: decoder.vocabulary.end if may_end else allowed[-1],
+        lambda allowed, may_end: decoder.vocabulary.end if may_end else allowed[0],
+        lambda allowed, may_end: decoder.vocabulary.end if may_end else allowed[np.argmax(lengths[allowed])],
+    ):
+        text, whole = written(tokenizer, decoder, choose, 300)
+        if whole:
+            assert PARSERS[task](text)
+        else:
+            assert task in ("report", "gtm", "fvp")  # a text may go on for ever; its length stops it
+
+
+coordinate = st.integers(0, 1000)
+clues = st.lists(st.builds(Clue, coordinate, coordinate, st.integers(0, 99_999)), max_size=5).map(tuple)
+boxes = st.tuples(coordinate, coordinate, coordinate, coordinate).map(
+    lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3]))
+)
+names = st.sampled_from(["Edema", "Pleural Effusion", "Lung Lesion", "Pleural Other"])
+spoken = st.sampled_from(["No pneumothorax.", "Heart size is normal.", "12 mm nodule, 3.5 cm; stable?", "Ångström (µm)."])
+answers = st.one_of(
+    st.tuples(st.just("fvp"), st.builds(Located, names, boxes, clues).map(format_located)),
+    st.tuples(
+        st.just("gtm"), st.lists(st.builds(Step, clues, spoken), min_size=1, max_size=12).map(format_steps)
+    ),
+    st.tuples(
+        st.just("report"),
+        st.lists(st.one_of(st.builds(Line, spoken), st.builds(Line, spoken, names, boxes)), min_size=1, max_size=4).map(
+            format_report
+        ),
+    ),
+    st.tuples(
+        st.just("grounding"),
+        st.builds(Grounded, names, st.lists(boxes, min_size=1, max_size=4).map(tuple)).map(format_grounded),
+    ),
+    st.tuples(st.just("sda"), st.permutations([1, 2, 3, 4]).map(format_sequence)),
+    st.tuples(st.just("vqa"), st.sampled_from(["no", "left", "right", "yes"])),
+)
+
+
+@given(answers, examples=80)
+def test_every_right_answer_can_be_written_in_the_tokenizers_own_tokens(tokenizer, decoders, answer):
+    task, text = answer
+    decoder = decoders[task]
+    state = decoder.read(tokenizer(text)["input_ids"])
+    assert decoder.accepts(state)
+    assert decoder.read([*tokenizer(text)["input_ids"], decoder.vocabulary.end, 5]) == decoder.ended
+
+
+@pytest.mark.parametrize(
+    ("task", "before", "allowed", "forbidden"),
+    [
+        ("vqa", "", "nlry", "abc"),
+        ("fvp", "<|object_ref_start|>Edema<|object_ref_end|><|box_start|>(900,800),(", "19", "0345678,"),
+        ("fvp", "<|object_ref_start|>Edema<|object_ref_end|><|box_start|>(900,800),(9", "0123456789", ","),
+        ("fvp", "<|object_ref_start|>Edema<|object_ref_end|><|box_start|>(10", "0123456789,", "x"),
+        ("fvp", "<|object_ref_start|>Edema<|object_ref_end|><|box_start|>(100", "0,", "123456789"),
+        ("fvp", "<|object_ref_start|>Edema<|object_ref_end|><|box_start|>(0", ",", "0123456789"),
+        ("sda", "<seq>3,1,", "24", "13,<"),
+        ("sda", "<seq>3,1,2,4", "<", ",1234"),
+        ("gtm", "<step n=1><gaze></gaze>Clear.</step><step n=", "2", "1345"),
+        ("gtm", "<step n=1><gaze></gaze>", "aZ9(", " <>|\n"),
+        ("report", "No effusion", ".?!a ", "\n<"),
+        ("report", "No effusion.", "\na ", "<"),
+    ],
+)
+def test_the_next_character_is_what_the_format_says(task, before, allowed, forbidden):
+    decoder = ConstrainedDecoder(grammar_of(task, frames=4), BYTES)
+    state = decoder.read(symbols_of(before))
+    able = {int(t) for t in decoder.allowed_tokens(state)}
+    assert {ord(c) for c in allowed} <= able
+    assert not {ord(c) for c in forbidden} & able
+
+
+def test_special_tokens_are_never_spelled_from_letters():
+    decoder = ConstrainedDecoder(grammar_of("fvp"), BYTES)
+    assert decoder.allowed_tokens(decoder.start).tolist() == [256 + SPECIAL.index("<|object_ref_start|>")]
+
+
+def test_a_codec_of_another_size_has_its_own_largest_coordinates():
+    decoder = ConstrainedDecoder(grammar_of("grounding", top=(55, 33)), BYTES)
+    state = decoder.read(symbols_of("<|object_ref_start|>Edema<|object_ref_end|><|box_start|>(55,33),(55,33)"))
+    assert len(decoder.allowed_tokens(state)) == 1
+    with pytest.raises(DecodingError, match="not allowed"):
+        decoder.read(symbols_of("<|object_ref_start|>Edema<|object_ref_end|><|box_start|>(56"))
+
+
+def test_scores_are_masked_in_batches_of_different_questions(tokenizer):
+    import torch
+
+    vocabulary = Vocabulary.of(tokenizer)
+    decoders = [ConstrainedDecoder(grammar_of("sda", frames=n), vocabulary) for n in (2, 3, 5)]
+    logits = ConstrainedLogits(decoders, prompt_length=2)
+    torch.manual_seed(0)
+    ids = torch.zeros((3, 2), dtype=torch.long)
+    for _ in range(40):
+        scores = logits(ids, torch.randn(3, len(tokenizer) + 6))
+        assert torch.isfinite(scores).any(dim=1).all()
+        ids = torch.cat([ids, scores.argmax(dim=1)[:, None]], dim=1)
+    for n, row in zip((2, 3, 5), ids[:, 2:].tolist(), strict=True):
+        text = tokenizer.decode(row[: row.index(vocabulary.end)], skip_special_tokens=False)
+        assert sorted(parse_sequence(text, n)) == list(range(1, n + 1))
+
+
+def test_the_small_model_answers_every_task_in_its_format(small):
+    """Even asked for what it never learnt: with the mask, only what parses can come out."""
+    import torch
+
+    image = small.processor.patchify([np.full((112, 112), 0.5, np.float32)])
+    vocabulary = Vocabulary.of(small.processor.tokenizer)
+    prompt = torch.tensor([small.processor.prompt_ids("Where is Edema?", image[1])])
+    kinds = (prompt == small.processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")).long()
+    for task, parse in (("grounding", parse_grounded), ("vqa", parse_vqa), ("fvp", parse_located)):
+        decoder = ConstrainedDecoder(grammar_of(task), vocabulary)
+        small.network.core.model.rope_deltas = None
+        with torch.inference_mode():
+            ids = small.network.qwen.generate(
+                input_ids=prompt,
+                mm_token_type_ids=kinds,
+                pixel_values=image[0],
+                image_grid_thw=torch.tensor([image[1]]),
+                max_new_tokens=400,
+                do_sample=False,
+                eos_token_id=vocabulary.end,
+                pad_token_id=small.processor.pad_id,
+                logits_processor=[ConstrainedLogits(decoder, prompt.shape[1])],
+            )
+        text = small.processor.decode(ids[0, prompt.shape[1] :].tolist())
+        assert text is not None and parse(text)
+
+
+def test_a_vocabulary_that_could_not_go_on_and_questions_without_an_answer_are_refused():
+    with pytest.raises(DecodingError, match=r"no token for"):
+        Vocabulary(tuple((b,) for b in range(0x30, 0x3A)), 3)
+    with pytest.raises(DecodingError, match="show two or more"):
+        grammar_of("sda", frames=1)
+    with pytest.raises(DecodingError, match="no grammar for the task “song”"):
+        grammar_of("song")
+
+
+def test_a_token_that_is_not_allowed_is_refused_and_named():
+    decoder = ConstrainedDecoder(Alt((Lit("ab"), Text("."))), BYTES)
+    with pytest.raises(DecodingError, match="Token 10 is not allowed"):
+        decoder.advance(decoder.start, 10)
+    assert decoder.mask([decoder.start, decoder.ended]).sum(axis=1).tolist()[1] == len(BYTES)
+
+
+def test_a_free_text_has_few_states_however_long_it_is():
+    """With a vocabulary of 150,000 tokens a state costs half a second: a text must not make one a letter."""
+    decoder = ConstrainedDecoder(grammar_of("report"), BYTES)
+    states = {decoder.read(b"No effusion on the left"[:n]) for n in range(24)}
+    assert len(states) == 3  # nothing yet, after a letter, after a space
