@@ -1,4 +1,4 @@
-"""`python -m gazex …`: train, evaluate and use GazeX from a shell."""
+"""`python -m gazex …`: train, evaluate and use GazeX from a shell. Each command imports only what it needs."""
 
 from __future__ import annotations
 
@@ -36,6 +36,35 @@ def main(arguments: list[str] | None = None) -> int:
     one = commands.add_parser("read", help="read one radiograph (DICOM or grayscale PNG) and print its Evidence")
     one.add_argument("file", type=Path)
     one.add_argument("--model", default="small")
+
+    one = commands.add_parser("boxes", help="boxes of a reading's clusters by the published recipe, as CSV")
+    one.add_argument("folder", type=Path, help="folder with gaze.csv and timestamps_transcription.csv, as REFLACX has")
+    one.add_argument("--width", required=True, help="image columns in pixels")
+    one.add_argument("--height", required=True, help="image rows in pixels")
+    one.add_argument("--out", type=Path, required=True, help="CSV file to write")
+
+    one = commands.add_parser("video", help="attention video of a reading, one key frame a second")
+    one.add_argument("folder", type=Path, help="folder with gaze.csv and timestamps_transcription.csv, as REFLACX has")
+    one.add_argument("--image", type=Path, required=True, help="the radiograph (DICOM, PNG or JPEG)")
+    one.add_argument("--out", type=Path, required=True, help="animated PNG or WebP to write")
+
+    one = commands.add_parser("examples", help="build training examples from readings, as JSON lines")
+    one.add_argument("folders", type=Path, nargs="+", help="a folder of visits, or REFLACX folders")
+    one.add_argument("--out", type=Path, required=True, help="JSONL file to write (gazex/tasks/examples.schema.json)")
+    one.add_argument("--tasks", default="", help="of report,vqa,fvp,gtm,sda,grounding; all if omitted")
+    one.add_argument("--format", default="ours", help="ours, or published: the paper's prompts and boxes")
+    one.add_argument("--seed", type=int, default=0, help="of the shuffles")
+    one.add_argument("--split", default="", help="train, validation or test: these patients only")
+    one.add_argument("--prompts", type=Path, help="JSON file with other wording of the published prompts")
+    one.add_argument("--width", type=int, help="image columns, where no table beside a REFLACX folder tells them")
+    one.add_argument("--height", type=int, help="image rows")
+    one.add_argument("--reader", default="reflacx", help="pseudonym of who read the REFLACX folders")
+
+    one = commands.add_parser("label", help="say what each sentence of a text file states of each finding, as JSON lines")
+    one.add_argument("file", type=Path, help="UTF-8 text, one sentence a line")
+    one.add_argument("--report", action="store_true", help="one more line for the file as a whole, with No Finding")
+    one.add_argument("--chexbert", type=Path, metavar="CHECKPOINT", help="label with CheXbert's published weights")
+    one.add_argument("--bert", default="", help="folder or hub id of CheXbert's tokenizer, by default bert-base-uncased")
 
     options = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -75,10 +104,67 @@ def _evaluate(options: argparse.Namespace) -> int:
     result = evaluate(GazeX.load(options.model), cases=options.cases)
     text = json.dumps(result, indent=1) + "\n"
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = options.out.with_name(options.out.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(options.out)
+    _write_text(options.out, text)
     return 0
+
+
+def _boxes(options: argparse.Namespace) -> int:
+    from gazex.evidence.boxes import boxes
+    from gazex.evidence.folder import read_folder
+
+    _check_out(options.out)
+    width, height = (_pixels(getattr(options, name), name) for name in ("width", "height"))
+    reading = read_folder(options.folder, width=width, height=height)
+    lines = ["sentence,cluster,x_min,y_min,x_max,y_max,cx,cy"]
+    for sentence, focus in boxes(reading.gaze, reading.times, reading.rows, reading.columns):
+        x, y = focus.centroid
+        lines.append(f"{sentence},{focus.cluster},{','.join(map(str, focus.box))},{round(x, 4)},{round(y, 4)}")
+    _write_text(options.out, "\n".join(lines) + "\n")
+    return 0
+
+
+def _video(options: argparse.Namespace) -> int:
+    from gazex.evidence.boxes import boxes
+    from gazex.evidence.folder import read_folder
+    from gazex.evidence.keyframes import FORMATS, key_frames, quarter_gray, read_gray, write_video
+
+    _check_out(options.out)
+    if options.out.suffix.lower() not in FORMATS:
+        raise ValueError(f"{options.out.name} must end in .png or .webp: a video is an animated PNG or WebP.")
+    pixels = read_gray(options.image)
+    rows, columns = pixels.shape
+    reading = read_folder(options.folder, width=columns, height=rows)
+    found = [focus for _, focus in boxes(reading.gaze, reading.times, rows, columns)]
+    write_video(options.out, key_frames(quarter_gray(pixels), found))
+    return 0
+
+
+def _examples(options: argparse.Namespace) -> int:
+    from gazex.tasks.command import run
+
+    return run(options)
+
+
+def _pixels(text: str, name: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise ValueError(f"--{name} is “{text[:40]}”; give the image's {name} in whole pixels.")
+    return int(text)
+
+
+def _check_out(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ValueError(f"There is no folder {path.parent} to write {path.name} into; make it first.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file in it.")
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _read(options: argparse.Namespace) -> int:
@@ -111,7 +197,23 @@ def _read(options: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"train": _train, "train-small": _train_small, "evaluate": _evaluate, "read": _read}
+def _label(options: argparse.Namespace) -> int:
+    from gazex.labelling import label_file
+
+    label_file(options.file, sys.stdout, report=options.report, checkpoint=options.chexbert, bert=options.bert)
+    return 0
+
+
+_COMMANDS = {
+    "label": _label,
+    "train": _train,
+    "train-small": _train_small,
+    "evaluate": _evaluate,
+    "read": _read,
+    "boxes": _boxes,
+    "video": _video,
+    "examples": _examples,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

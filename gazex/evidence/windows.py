@@ -23,7 +23,8 @@ def gaze_in(
     visit: Visit, start: float, end: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Finite gaze samples within [start, end] that lie on the image: `(t_s, x, y)`, each [n], possibly empty."""
-    keep = (visit.t_s >= start) & (visit.t_s <= end) & np.isfinite(visit.x) & np.isfinite(visit.y)
-    with np.errstate(invalid="ignore"):
-        keep &= (visit.x >= -0.5) & (visit.x < visit.columns - 0.5) & (visit.y >= -0.5) & (visit.y < visit.rows - 0.5)
-    return visit.t_s[keep], visit.x[keep], visit.y[keep]
+    some = slice(*(int(v) for v in (visit.t_s.searchsorted(start), visit.t_s.searchsorted(end, side="right"))))
+    t, x, y = visit.t_s[some], visit.x[some], visit.y[some]
+    with np.errstate(invalid="ignore"):  # comparisons leave NaN out
+        keep = (x >= -0.5) & (x < visit.columns - 0.5) & (y >= -0.5) & (y < visit.rows - 0.5)
+    return t[keep], x[keep], y[keep]
