@@ -1,14 +1,21 @@
 """The findings' names, and which of them a sentence states.
 
 The names are CheXbert's label strings (Smit et al., EMNLP 2020), used verbatim as identifiers in the whole system.
-The labeller here is a small negation-aware one: enough to read back what a report says about each finding. It knows
-nothing of torch, so that every room may import it.
+The labeller follows CheXbert's conventions by rules that a radiologist can read and mend: `findings.toml`, which also
+explains its phrases. It knows nothing of torch, so that every room may import it; `chexbert.py` runs CheXbert itself
+where a person has its weights.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, Literal
 
 FINDINGS: Final[tuple[str, ...]] = (
     "Enlarged Cardiomediastinum",
@@ -25,7 +32,9 @@ FINDINGS: Final[tuple[str, ...]] = (
     "Fracture",
     "Support Devices",
 )
-"""CheXbert's 13 findings beside "No Finding", in CheXbert's order."""
+"""CheXbert's 13 findings beside "No Finding"."""
+
+NO_FINDING: Final = "No Finding"
 
 PHANTOM_FINDINGS: Final[tuple[str, ...]] = (
     "Pneumothorax",
@@ -43,75 +52,17 @@ SIDES: Final[tuple[str, ...]] = ("left", "right", "bilateral", "")
 
 Mention = Literal["positive", "negative", "uncertain"]
 
-# Rules as data: a finding is mentioned where one of its phrases occurs.
-PHRASES: Final[dict[str, tuple[str, ...]]] = {
-    "Enlarged Cardiomediastinum": (
-        r"widen\w* (?:of the )?(?:\w+ )?mediastin\w+",
-        r"mediastin\w+ (?:is )?(?:widen|enlarge)\w*",
-    ),
-    "Cardiomegaly": (
-        r"cardiomegaly",
-        r"(?:heart|cardiac silhouette|cardiac size|heart size)[\w\s]*\b(?:enlarged|large)",
-        r"enlarge\w* (?:of the )?(?:heart|cardiac silhouette)",
-        r"enlarged cardiac",
-    ),
-    "Lung Lesion": (
-        r"nodul\w+",
-        r"\bmass(?:es)?\b",
-        r"lung lesions?",
-        r"pulmonary lesions?",
-        r"metasta\w+",
-        r"granuloma\w*",
-    ),
-    "Lung Opacity": (r"opacit\w+", r"opacification", r"infiltrat\w+", r"airspace disease"),
-    "Edema": (r"\bo?edema", r"vascular congestion", r"interstitial congestion"),
-    "Consolidation": (r"consolidat\w+",),
-    "Pneumonia": (r"pneumonia", r"infectious process"),
-    "Atelectasis": (r"atelecta\w+", r"volume loss", r"collapse"),
-    "Pneumothorax": (r"pneumothora\w+",),
-    "Pleural Effusion": (
-        r"effusions?",
-        r"pleural fluid",
-        r"blunting of the (?:\w+ )?costophrenic",
-        r"costophrenic (?:angle|sulcus)\w* (?:is |are )?blunted",
-    ),
-    "Pleural Other": (r"pleural thickening", r"pleural plaques?", r"fibrothorax"),
-    "Fracture": (r"fractures?",),
-    "Support Devices": (
-        r"catheter\w*",
-        r"\btubes?\b",
-        r"pacemaker\w*",
-        r"\blines?\b(?= (?:tip|terminat|end))",
-        r"sternal wires",
-        r"stents?",
-        r"\bleads?\b",
-        r"\bpicc\b",
-    ),
-}
-_PHRASES: Final = {f: re.compile("|".join(f"(?:{p})" for p in ps), re.IGNORECASE) for f, ps in PHRASES.items()}
-# "Heart size is normal", "costophrenic angles are sharp": a finding denied without being named.
-_NORMAL: Final[dict[str, re.Pattern[str]]] = {
-    "Cardiomegaly": re.compile(
-        r"(?:heart|cardiac silhouette|cardiac size|heart size|cardiomediastinal silhouette)[\w\s]*\b"
-        r"(?:normal|unremarkable)|normal (?:heart|cardiac)",
-        re.IGNORECASE,
-    ),
-    "Pleural Effusion": re.compile(r"costophrenic (?:angles?|sulc\w+) (?:is|are) (?:sharp|clear)", re.IGNORECASE),
-}
-_NEGATION: Final = re.compile(
-    r"\b(?:no|not|without|free of|negative for|absence of|resolved|neither|nor|rather than|never)\b", re.IGNORECASE
-)
-_NEGATED_AFTER: Final = re.compile(
-    r"^[\w\s,]{0,40}\b(?:is|are|was|were|has|have)(?: been)? (?:not|ruled out|excluded|resolved|absent)\b",
-    re.IGNORECASE,
-)
-_UNCERTAIN: Final = re.compile(
-    r"\b(?:may|might|possibl[ey]|probabl[ey]|suspected|suspicious|suggest\w*|cannot be excluded|could|questionable|"
-    r"cannot exclude|concern\w*|likely|versus|or)\b",
-    re.IGNORECASE,
-)
-# A negation ends where a new clause begins.
-_CLAUSE: Final = re.compile(r"\b(?:but|however|although|with|except)\b|;", re.IGNORECASE)
+
+class LabelError(ValueError):
+    """Sentences that cannot be labelled; the message says why and what would help."""
+
+
+RULES: Final = Path(__file__).with_name("findings.toml")
+_RANK: Final[dict[Mention, int]] = {"negative": 0, "uncertain": 1, "positive": 2}
+_TOKEN: Final = re.compile(r"\d+\.\d+|[a-z0-9']+|[,;.:()?]")
+_STOPS: Final = ";.:()"
+_NEAR: Final = 3  # words that may stand between a mention and an "or" that doubts it
+_PART: Final = 5  # words before a mention in which a part of the thing may be named ("the tip of the feeding tube")
 
 
 def label_sentence(sentence: str) -> dict[str, Mention]:
@@ -120,37 +71,177 @@ def label_sentence(sentence: str) -> dict[str, Mention]:
     Parameters
     ----------
     sentence
-        One sentence of a report, in English.
+        One sentence of a report, in English, written or dictated ("no pleural effusion .").
 
     Returns
     -------
     dict
-        Finding name → "positive", "negative" or "uncertain"; a finding that is not mentioned is absent. "positive"
-        wins over the other two where a sentence mentions a finding twice.
+        Finding name → "positive", "negative" or "uncertain", in the order of `FINDINGS`; a finding that is not
+        mentioned is absent. Where a sentence mentions a finding more than once, "positive" wins over "uncertain" and
+        that over "negative".
     """
+    cues, findings, _ = _rules()
+    text = _normalise(sentence)
+    clauses = _clauses(text, cues)
     out: dict[str, Mention] = {}
-    for finding, pattern in _PHRASES.items():
-        for match in pattern.finditer(sentence):
-            mention = _polarity(sentence, match.start(), match.end())
-            if out.get(finding) != "positive":
-                out[finding] = mention
-        normal = _NORMAL.get(finding)
-        if finding not in out and normal is not None and normal.search(sentence):
-            out[finding] = "negative"
+    for finding, rule in findings.items():
+        said = [m for clause in clauses for m in _mentions(_blank(clause, rule.ignore), rule, cues)]
+        if said:
+            out[finding] = max(said, key=_RANK.__getitem__)
     return out
 
 
-def _polarity(sentence: str, start: int, end: int) -> Mention:
-    before = sentence[:start]
-    clauses = list(_CLAUSE.finditer(before))
-    if clauses and _NEGATION.search(before[clauses[-1].end() :]) is None and clauses[-1].group().lower() != "with":
-        before = before[clauses[-1].end() :]
-    inside = sentence[start:end]
-    if _NEGATION.search(before) or _NEGATION.search(inside) or _NEGATED_AFTER.search(sentence[end:]):
+def label_report(sentences: Iterable[str]) -> dict[str, Mention]:
+    """What a whole report says: the surest mention of each finding, and CheXbert's fourteenth category.
+
+    "No Finding" is "positive" where no finding but Support Devices is positive or uncertain and nothing else that
+    CheXpert counts as abnormal (emphysema, a hernia, …) is affirmed; else it is absent. A report without a sentence
+    says nothing.
+    """
+    cues, _, other = _rules()
+    out: dict[str, Mention] = {}
+    spoken = abnormal = False
+    for sentence in sentences:
+        spoken = spoken or bool(sentence.strip())
+        for finding, mention in label_sentence(sentence).items():
+            if _RANK[mention] >= _RANK[out.get(finding, "negative")]:
+                out[finding] = mention
+        for clause in _clauses(_normalise(sentence), cues):
+            abnormal = abnormal or any(m != "negative" for m in _mentions(clause, other, cues))
+    out = {f: out[f] for f in FINDINGS if f in out}
+    found = any(mention != "negative" for finding, mention in out.items() if finding != "Support Devices")
+    return {**out, NO_FINDING: "positive"} if spoken and not found and not abnormal else out
+
+
+# ── the rules ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """The phrases of one finding, compiled: see `findings.toml`."""
+
+    mention: re.Pattern[str]
+    uncertain: re.Pattern[str]
+    negative: re.Pattern[str]
+    ignore: re.Pattern[str]
+    unreliable: re.Pattern[str]
+
+
+_Cues = dict[str, re.Pattern[str]]
+
+
+def compile_phrases(phrases: Sequence[str]) -> re.Pattern[str]:
+    """Phrases as `findings.toml` writes them → a pattern over normalised text, whose matches end with a space.
+
+    Raises
+    ------
+    ValueError
+        A phrase that cannot be read.
+    """
+    return re.compile("|".join(_compile(phrase) for phrase in phrases) or r"(?!)")
+
+
+def _compile(phrase: str) -> str:
+    parts = []
+    for word in phrase.split():
+        optional = word.startswith("(") and word.endswith(")")
+        inner = word[1:-1] if optional else word
+        if inner == ".." and not optional:
+            parts.append(r"(?:[\w'~.]+ ){0,8}?")
+            continue
+        if not re.fullmatch(r"[a-z0-9']+\*?(?:/[a-z0-9']+\*?)*|,", inner):
+            raise ValueError(
+                f"{RULES.name}: “{word}” in “{phrase}” is neither a word, word*, word/word, (word) nor “..” nor “,”."
+            )
+        one = "|".join(w.replace("*", "[a-z]*") for w in inner.split("/"))
+        parts.append(f"(?:(?:{one}) )?" if optional else f"(?:{one}) ")
+    return r"(?<![^ ])" + "".join(parts)
+
+
+@cache
+def _rules() -> tuple[_Cues, dict[str, _Rule], _Rule]:
+    raw: dict[str, Any] = tomllib.loads(RULES.read_text(encoding="utf-8"))
+    if set(raw["findings"]) != set(FINDINGS):
+        raise ValueError(f"{RULES.name} must have rules for exactly these findings: {', '.join(FINDINGS)}.")
+
+    def rule(table: dict[str, list[str]]) -> _Rule:
+        return _Rule(*(compile_phrases(table.get(k, [])) for k in _Rule.__dataclass_fields__))
+
+    cues = {name: compile_phrases(phrases) for name, phrases in raw["cues"].items()}
+    return cues, {f: rule(raw["findings"][f]) for f in FINDINGS}, rule({"mention": raw["no_finding"]["other"]})
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _normalise(sentence: str) -> str:
+    """Lower case, words and punctuation apart by single spaces, a space at both ends; hyphens are spaces."""
+    return f" {' '.join(_TOKEN.findall(sentence.lower().replace('’', chr(39))))} "
+
+
+def _blank(text: str, pattern: re.Pattern[str]) -> str:
+    """The text with what matches made unreadable, no position changed."""
+    return pattern.sub(lambda m: re.sub(r"[^ ]", "~", m.group()), text)
+
+
+def _clauses(text: str, cues: _Cues) -> list[str]:
+    """The stretches beyond which no cue reaches; each begins and ends with a space."""
+    readable = _blank(text, cues["no_boundary"])
+    cuts = {m.start() for m in cues["boundary"].finditer(readable)}
+    for m in re.finditer(r"[^ ]+", readable):
+        if m.group() in _STOPS:
+            cuts.add(m.start())
+        elif m.group() == ",":
+            rest = re.split(r"[,;.:()] ", readable[m.end() + 1 :], maxsplit=1)[0]
+            verb = cues["verbs"].search(rest)
+            new = verb and not cues["joined"].match(rest) and not cues["either"].search(rest[: verb.start()])
+            if new or cues["fresh"].match(rest):
+                cuts.add(m.start())
+    edges = [1, *sorted(cuts - {1}), len(text)]
+    return [f" {text[a:b]}" for a, b in pairwise(edges) if text[a:b].strip()]
+
+
+def _mentions(clause: str, rule: _Rule, cues: _Cues) -> list[Mention]:
+    """What one clause says of one finding, once for every time it is named."""
+    out: list[Mention] = []
+    for pattern, sure in ((rule.mention, True), (rule.uncertain, False)):
+        for match in pattern.finditer(clause):
+            mention = _polarity(clause, match.start(), match.end(), cues)
+            out.append("uncertain" if mention == "positive" and not sure else mention)
+    if not out:
+        normal = rule.negative.search(clause)
+        if normal:
+            out.append("positive" if cues["deny_before"].search(normal.group()) else "negative")
+        elif rule.unreliable.search(clause) and cues["unreliable"].search(clause):
+            out.append("uncertain")
+    return out
+
+
+def _polarity(clause: str, start: int, end: int, cues: _Cues) -> Mention:
+    readable = _blank(clause, cues["no_change"])
+    if cues["doubt"].search(readable) or cues["doubt_ahead"].search(readable[:end]):
+        return "uncertain"
+    denied = _follows("deny_after", readable, start, end, cues) or _follows("not_seen", readable, start, end, cues)
+    if denied or cues["deny_before"].search(_blank(readable, cues["not_seen"])[:end]):
         return "negative"
-    if _UNCERTAIN.search(sentence):
+    words = clause[:start].split()[-_NEAR:], clause[start:end].split(), clause[end:].split()[:_NEAR]
+    if (
+        cues["doubt_before"].search(readable[:end])
+        or _follows("doubt_after", readable, start, end, cues)
+        or any(cues["either"].search(f"{' '.join(near)} ") for near in words)
+    ):
         return "uncertain"
     return "positive"
+
+
+def _follows(cue: str, clause: str, start: int, end: int, cues: _Cues) -> bool:
+    """Whether a cue stands behind a mention and speaks of it: no verb between, and not of a part of the thing."""
+    of_a_part = cues["parts"].search(f"{' '.join(clause[:start].split()[-_PART:])} ")
+    for match in cues[cue].finditer(clause, end):
+        between = clause[end : match.start()]
+        if not (cues["verbs"].search(between) or cues["parts"].search(between) or of_a_part):
+            return True
+    return False
 
 
 def side_of(sentence: str) -> str:
