@@ -142,7 +142,8 @@ def _video(options: argparse.Namespace) -> int:
 def _examples(options: argparse.Namespace) -> int:
     from gazex.tasks.command import run
 
-    return run(options)
+    print(json.dumps(run(options)))
+    return 0
 
 
 def _pixels(text: str, name: str) -> int:

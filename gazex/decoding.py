@@ -2,13 +2,13 @@
 
 A grammar is data (`Lit`, `Seq`, `Alt`, `Many`, `Text`, `Number`, `Order`, `Steps`); `grammar_of` gives each task's. A
 `ConstrainedDecoder` runs it over a tokenizer's vocabulary: states are small integers, `allowed_tokens(state)` are the
-tokens that keep the answer on its way, `advance(state, token)` the state after one. Both are worked out once a state and
-kept. What regular expressions cannot say is part of the state: a box's second corner is never above or left of the first,
-an order names each frame once, steps are counted. So an answer that ends is one that the strict parsers of
+tokens that keep the answer on its way, `advance(state, token)` the state after one. Both are worked out once a state
+and kept. What regular expressions cannot say is part of the state: a box's second corner is never above or left of the
+first, an order names each frame once, steps are counted. So an answer that ends is one that the strict parsers of
 `gazex.tasks.formats` read; one that does not end within its length is cut off, and invalid.
 
-Special tokens (`<|box_start|>` …) are single symbols where the vocabulary has them, never spelled from letters. Free text is
-printable ASCII, Latin and Greek without `<`, `>` and `|`, without spaces at either end or two in a row.
+Special tokens (`<|box_start|>` …) are single symbols, never spelled from letters. Free text is printable ASCII, Latin
+and Greek without `<`, `>` and `|`, without spaces at either end or two in a row.
 
 No torch, except inside `ConstrainedLogits`, which masks its scores.
 """
@@ -561,7 +561,7 @@ class ConstrainedLogits:
         self._states: dict[tuple[int, tuple[int, ...]], int] = {}
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Scores [rows, vocabulary] with −∞ where the grammar forbids a token; rows that have ended stay as they are."""
+        """Scores [rows, vocabulary], −∞ where the grammar forbids a token; rows that have ended stay as they are."""
         import torch
 
         answers = [tuple(row) for row in input_ids[:, self.prompt_length :].tolist()]

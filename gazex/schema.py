@@ -1,7 +1,7 @@
 """Visits: one person's reading of one radiograph, as GazeX learns from it; and how they lie on disk. No torch.
 
 A folder of visits holds `visits.jsonl` (one visit a line), `images/` (16-bit PNG, bright where dense) and `gaze/` (npz
-with `t_s`, `x`, `y`). Identifiers are pseudonyms.
+with `t_s`, `x`, `y`, and `ppd` where it was measured sample by sample). Identifiers are pseudonyms.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ class Visit:
         Findings that are there: name → side ("left", "right", "bilateral", "") or True where the side is not known.
     boxes
         Marks, possibly none.
+    sample_ppd
+        Image pixels per degree of each sample, shape [N, 2] (x, y), NaN where unknown; None where only `ppd_x` and
+        `ppd_y` are known.
     """
 
     id: str
@@ -76,10 +79,12 @@ class Visit:
     sentences: list[Sentence] = field(default_factory=list)
     labels: dict[str, str | bool] = field(default_factory=dict)
     boxes: list[VisitBox] = field(default_factory=list)
+    sample_ppd: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("t_s", "x", "y"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
+        for name in ("t_s", "x", "y", "sample_ppd"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
         problem = self._problem()
         if problem:
             raise SchemaError(f"Visit “{self.id}” {problem}.")
@@ -95,6 +100,11 @@ class Visit:
             return "has gaze times that do not ascend"
         if not (np.isfinite([self.ppd_x, self.ppd_y]).all() and self.ppd_x > 0 and self.ppd_y > 0):
             return f"has {self.ppd_x} × {self.ppd_y} pixels per degree; both must be positive"
+        if self.sample_ppd is not None:
+            if self.sample_ppd.shape != (len(self.t_s), 2):
+                return f"has {len(self.t_s)} samples and pixels per degree of shape {self.sample_ppd.shape}"
+            if (self.sample_ppd <= 0).any():
+                return "has a sample with pixels per degree that are not positive"
         for text, t0, t1 in self.sentences:
             if not (np.isfinite([t0, t1]).all() and t1 >= t0):
                 return f"has a sentence without a valid time interval (“{text[:40]}”, {t0} to {t1} s)"
@@ -169,7 +179,10 @@ def write_visits(folder: Path | str, visits: Iterable[tuple[Visit, NDArray[np.ui
             images.add(visit.image_file)
             target.parent.mkdir(parents=True, exist_ok=True)
             write_image(target, pixels)
-        np.savez_compressed(folder / "gaze" / f"{visit.id}.npz", t_s=visit.t_s, x=visit.x, y=visit.y)
+        columns = {"t_s": visit.t_s, "x": visit.x, "y": visit.y}
+        if visit.sample_ppd is not None:
+            columns["ppd"] = visit.sample_ppd
+        np.savez_compressed(folder / "gaze" / f"{visit.id}.npz", **columns)  # type: ignore[arg-type]
         lines.append(json.dumps(_to_json(visit), ensure_ascii=False))
     temporary = folder / "visits.jsonl.part"
     temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -240,6 +253,7 @@ def _from_json(folder: Path, row: dict[str, Any]) -> Visit:
     try:
         with np.load(gaze_file, allow_pickle=False) as gaze:
             t_s, x, y = gaze["t_s"], gaze["x"], gaze["y"]
+            sample_ppd = gaze.get("ppd")
     except FileNotFoundError:
         raise SchemaError(f"the gaze file gaze/{gaze_file.name} is missing.") from None
     except (OSError, ValueError, KeyError) as error:
@@ -263,4 +277,5 @@ def _from_json(folder: Path, row: dict[str, Any]) -> Visit:
             VisitBox(str(b["finding"]), str(b["side"]), tuple(float(v) for v in b["box"]))  # type: ignore[arg-type]
             for b in row["boxes"]
         ],
+        sample_ppd=sample_ppd,
     )

@@ -1,8 +1,8 @@
 """The text formats of targets and answers, and their strict parsers: what does not parse is invalid, never repaired.
 
-Coordinates are whole numbers: 0–1000 of the original image's width and height, as Qwen2-VL writes them (`Codec`), or pixels
-of the image as the model sees it, as Qwen2.5-VL writes them (`PixelCodec`). Both encode and decode alike, and their `top`
-is the largest coordinate the parsers let pass.
+Coordinates are whole numbers: 0–1000 of the original image's width and height, as Qwen2-VL writes them (`Codec`), or
+pixels of the image as the model sees it, as Qwen2.5-VL writes them (`PixelCodec`). Both encode and decode alike, and
+their `top` is the largest coordinate the parsers let pass.
 """
 
 from __future__ import annotations
@@ -142,6 +142,14 @@ def clean_text(text: str) -> str:
     return " ".join(re.sub(r"[<>|]", " ", text).split())
 
 
+def whole_sentence(text: str) -> str:
+    """A sentence as it may stand in a report: cleaned, with a mark at its end; empty where it says nothing."""
+    text = clean_text(text)
+    if not any(c.isalnum() for c in text):
+        return ""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 def _clues(points: Sequence[Clue]) -> str:
     return "".join(f"({p.u},{p.v},{p.ms})" for p in points)
 
@@ -193,7 +201,8 @@ def parse_grounded(text: str, top: tuple[int, int] = (TOP, TOP)) -> Grounded:
     match = _GROUNDED.fullmatch(text)
     if match is None:
         raise ParseError("The answer is not a finding with its boxes.")
-    boxes, at = [], 0
+    boxes: list[tuple[int, int, int, int]] = []
+    at = 0
     while at < len(match[2]):
         one = _ONE_BOX.match(match[2], at)
         if one is None:

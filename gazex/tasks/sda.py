@@ -6,11 +6,14 @@ gives the permutation itself where its prompt asks for the inverse.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from gazex.evidence import GazeCluster, clusters_of
+from gazex.evidence import GazeCluster
 from gazex.schema import Visit
-from gazex.tasks.example import Example, example_of
+from gazex.tasks.example import Example, Frame, example_of
+from gazex.tasks.finished import Finished, finish
 from gazex.tasks.formats import format_sequence
 
 
@@ -23,23 +26,41 @@ def viewing_order(shuffle: np.ndarray) -> list[int]:
     return [int(k) + 1 for k in np.argsort(shuffle)]
 
 
-def _shuffled(visit: Visit, clusters: list[GazeCluster], rng: np.random.Generator) -> list[Example]:
-    if len(clusters) < 2:  # one frame has no order
-        return []
-    shuffle = rng.permutation(len(clusters))
-    shown = tuple(clusters[int(k)].box for k in shuffle)
-    return [example_of(visit, "sda", prompt(len(shown)), format_sequence(viewing_order(shuffle)), shown)]
+def generator(visit: Visit, seed: int) -> np.random.Generator:
+    """The shuffles of a visit follow from the seed and the visit alone."""
+    return np.random.default_rng(np.random.SeedSequence([seed, *visit.id.encode()]))
 
 
-def examples(visit: Visit, *, seed: int) -> list[Example]:
+def shuffled(frames: Sequence[Frame], rng: np.random.Generator) -> tuple[tuple[Frame, ...], list[int]] | None:
+    """Key frames in random order, and the answer; None where fewer than two differ.
+
+    A frame that equals an earlier one is left out: the two would have no order.
+    """
+    frames = list(dict.fromkeys(frames))
+    if len(frames) < 2:
+        return None
+    shuffle = rng.permutation(len(frames))
+    return tuple(frames[int(k)] for k in shuffle), viewing_order(shuffle)
+
+
+def whole_reading(clusters: Sequence[Sequence[GazeCluster]]) -> list[Frame]:
+    """One key frame a sentence, that of its longest look, in the order of time."""
+    longest = sorted((max(c, key=lambda g: g.share) for c in clusters if c), key=lambda g: g.time_s)
+    return [g.box for g in longest]
+
+
+def examples(visit: Visit, *, seed: int, finished: Finished | None = None) -> list[Example]:
     """One example over the whole reading (one frame a sentence) and one for each sentence with several clusters.
 
     The shuffles follow from `seed` and the visit alone.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, *visit.id.encode()]))
-    each = [clusters_of(visit, k) for k in range(len(visit.sentences))]
-    whole = sorted((max(c, key=lambda g: g.share) for c in each if c), key=lambda g: g.time_s)
-    out = _shuffled(visit, whole, rng)
-    for clusters in each:
-        out += _shuffled(visit, clusters, rng)
+    finished = finished or finish(visit)
+    each = [finished.of(k) for k in range(len(visit.sentences))]
+    rng = generator(visit, seed)
+    out = []
+    for sentence, frames in [(-1, whole_reading(each)), *((k, [g.box for g in c]) for k, c in enumerate(each))]:
+        question = shuffled(frames, rng)
+        if question is not None:
+            shown, order = question
+            out.append(example_of(visit, "sda", prompt(len(shown)), format_sequence(order), shown, sentence=sentence))
     return out

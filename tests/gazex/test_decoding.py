@@ -104,7 +104,7 @@ def test_whatever_is_drawn_from_the_allowed_tokens_parses_once_it_ends(tokenizer
 
 @pytest.mark.parametrize("task", PARSERS)
 def test_scores_that_hate_every_right_answer_still_cannot_make_a_wrong_one(tokenizer, decoders, task):
-    """A model that wants the end at once, the largest digits, the last finding, and one that wants the longest pieces."""
+    """Three models: one wants the end at once or the last token there is, one the first, one the longest."""
     decoder = decoders[task]
     lengths = np.array([len(p) for p in decoder.vocabulary.pieces])
     for choose in (
@@ -125,12 +125,12 @@ boxes = st.tuples(coordinate, coordinate, coordinate, coordinate).map(
     lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3]))
 )
 names = st.sampled_from(["Edema", "Pleural Effusion", "Lung Lesion", "Pleural Other"])
-spoken = st.sampled_from(["No pneumothorax.", "Heart size is normal.", "12 mm nodule, 3.5 cm; stable?", "Ångström (µm)."])
+spoken = st.sampled_from(
+    ["No pneumothorax.", "Heart size is normal.", "12 mm nodule, 3.5 cm; stable?", "Ångström (µm)."]
+)
 answers = st.one_of(
     st.tuples(st.just("fvp"), st.builds(Located, names, boxes, clues).map(format_located)),
-    st.tuples(
-        st.just("gtm"), st.lists(st.builds(Step, clues, spoken), min_size=1, max_size=12).map(format_steps)
-    ),
+    st.tuples(st.just("gtm"), st.lists(st.builds(Step, clues, spoken), min_size=1, max_size=12).map(format_steps)),
     st.tuples(
         st.just("report"),
         st.lists(st.one_of(st.builds(Line, spoken), st.builds(Line, spoken, names, boxes)), min_size=1, max_size=4).map(
