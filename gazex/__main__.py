@@ -27,6 +27,17 @@ def main(arguments: list[str] | None = None) -> int:
     one = commands.add_parser("train-small", help="train the small model from nothing")
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--steps", type=int, help="optimizer steps")
+    one.add_argument("--without", action="append", default=[], help="leave out heat, fvp, gtm or sda; repeatable")
+
+    one = commands.add_parser("ablation", help="what each objective adds, on phantoms, with table and plots")
+    one.add_argument("--out", type=Path, required=True, help="folder; the same command goes on after a kill")
+    one.add_argument("--steps", type=int, default=300, help="optimizer steps of each run")
+    one.add_argument("--pool", type=int, default=1500, help="phantoms trained on")
+    one.add_argument("--cases", type=int, default=100, help="held-out phantoms")
+    one.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    one.add_argument("--processes", type=int, default=2, help="runs at once, each on one core")
+    one.add_argument("--without", action="append", default=[], help="leave an arm's objective out; repeatable")
 
     one = commands.add_parser("evaluate", help="measure a model on held-out phantoms")
     one.add_argument("--model", default="small")
@@ -60,11 +71,15 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--height", type=int, help="image rows")
     one.add_argument("--reader", default="reflacx", help="pseudonym of who read the REFLACX folders")
 
-    one = commands.add_parser("label", help="say what each sentence of a text file states of each finding, as JSON lines")
+    one = commands.add_parser(
+        "label", help="say what each sentence of a text file states of each finding, as JSON lines"
+    )
     one.add_argument("file", type=Path, help="UTF-8 text, one sentence a line")
     one.add_argument("--report", action="store_true", help="one more line for the file as a whole, with No Finding")
     one.add_argument("--chexbert", type=Path, metavar="CHECKPOINT", help="label with CheXbert's published weights")
-    one.add_argument("--bert", default="", help="folder or hub id of CheXbert's tokenizer, by default bert-base-uncased")
+    one.add_argument(
+        "--bert", default="", help="folder or hub id of CheXbert's tokenizer, by default bert-base-uncased"
+    )
 
     options = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -93,7 +108,15 @@ def _train(options: argparse.Namespace) -> int:
 def _train_small(options: argparse.Namespace) -> int:
     from gazex.train.runs import train_small
 
-    train_small(options.out, seed=options.seed)
+    steps = {} if options.steps is None else {"steps": options.steps}
+    train_small(options.out, seed=options.seed, without=options.without, **steps)
+    return 0
+
+
+def _ablation(options: argparse.Namespace) -> int:
+    from gazex.train.ablation import run
+
+    print(run(options))
     return 0
 
 
@@ -209,6 +232,7 @@ _COMMANDS = {
     "label": _label,
     "train": _train,
     "train-small": _train_small,
+    "ablation": _ablation,
     "evaluate": _evaluate,
     "read": _read,
     "boxes": _boxes,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gazex.findings import FINDINGS, PHANTOM_FINDINGS
+from gazex.findings import FINDINGS, PHANTOM_FINDINGS, SIDED
 from gazex.tasks.formats import PROMPT_VERSION
 
 FILE: Final = "gazex.json"
@@ -56,11 +56,14 @@ class GazeXConfig:
         The head draws `heat_cells` × `heat_cells` values for each visual token.
     heat_sigma
         SD of the Gaussian of its targets, as a share of the image.
+    heat_left
+        Findings that have a second map, of the gaze on what lies on the patient's left alone: it teaches the visual
+        tokens the side.
     heat_dwell
         Whether the head draws one map more: the dwell of the whole reading.
-    coordinates
-        Whether the second and third colour channel hold each pixel's place, left to right and top to bottom, instead of
-        the gray value again. A patch of a radiograph does not say on which side it lies.
+    detail_and_place
+        Whether the second colour channel holds the local contrast and the third each pixel's place instead of the gray
+        value again: details are faint beside the organs, and a patch does not say on which side it lies.
     coordinate_step
         Places in answers are rounded to multiples of this (of 1000), dwell times to 100 ms; 1 rounds nothing.
     base
@@ -78,15 +81,16 @@ class GazeXConfig:
     heat_findings: tuple[str, ...] = PHANTOM_FINDINGS
     heat_cells: int = 4
     heat_sigma: float = 0.06
+    heat_left: tuple[str, ...] = ()
     heat_dwell: bool = False
-    coordinates: bool = False
+    detail_and_place: bool = False
     coordinate_step: int = 1
     base: str | None = None
     prompt_version: str = PROMPT_VERSION
 
     @property
     def heat_channels(self) -> int:
-        return len(self.heat_findings) + self.heat_dwell
+        return len(self.heat_findings) + len(self.heat_left) + self.heat_dwell
 
     def save(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
@@ -97,6 +101,7 @@ class GazeXConfig:
             raw = json.loads((folder / FILE).read_text(encoding="utf-8"))
             for name in ("image_size", "image_mean", "image_std", "heat_findings"):
                 raw[name] = tuple(raw[name]) if raw[name] is not None else None
+            raw["heat_left"] = tuple(raw.get("heat_left", ()))
             return cls(**raw)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ModelError(f"{folder / FILE} is not a GazeX configuration: {error}.") from None
@@ -104,7 +109,12 @@ class GazeXConfig:
 
 def small_config() -> GazeXConfig:
     """Settings of the small model as it is trained now."""
-    return GazeXConfig(heat_dwell=True, coordinates=True, coordinate_step=20)
+    return GazeXConfig(
+        heat_left=tuple(f for f in PHANTOM_FINDINGS if f in SIDED),
+        heat_dwell=True,
+        detail_and_place=True,
+        coordinate_step=20,
+    )
 
 
 def qwen_config() -> GazeXConfig:

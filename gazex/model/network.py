@@ -76,7 +76,7 @@ class GazeXNetwork(nn.Module):
         return Visual(list(features.pooler_output), grids)
 
     def heat_logits(self, visual: Visual) -> list[Tensor]:
-        """Every map of the head for each image: [findings, h, w], or [findings + 1, h, w] with the dwell of the reading."""
+        """Every map of the head for each image: as `heat_maps`, then those of the left side and of the whole dwell."""
         if self.heat is None:
             raise ModelError("This model has no gaze-heat head; train one with `python -m gazex train`.")
         m = self.merge
@@ -167,17 +167,32 @@ def _processor(tokenizer: Any, config: GazeXConfig, qwen_cfg: Any) -> Processor:
     )
 
 
-def build_small(tokenizer: Any, *, seed: int) -> GazeXNetwork:
-    """A small GazeX with random weights that follow from `seed`."""
+def build_small(tokenizer: Any, *, seed: int, heat: bool = True) -> GazeXNetwork:
+    """A small GazeX with random weights that follow from `seed`; without `heat` it has no gaze-heat head."""
     from transformers import Qwen2VLForConditionalGeneration
 
     torch.manual_seed(seed)
     ids = {t: int(tokenizer.convert_tokens_to_ids(t)) for t in tokenizer.get_added_vocab()}
     qwen_cfg = small_qwen_config(ids, len(tokenizer))
     qwen = Qwen2VLForConditionalGeneration(qwen_cfg)
-    config = small_config()
-    heat = HeatHead(128, config.heat_channels, config.heat_cells)
-    return GazeXNetwork(qwen, heat, config, _processor(tokenizer, config, qwen_cfg))
+    _scale(qwen)
+    config = small_config() if heat else replace(small_config(), heat_findings=(), heat_left=(), heat_dwell=False)
+    head = HeatHead(128, config.heat_channels, config.heat_cells) if heat else None
+    return GazeXNetwork(qwen, head, config, _processor(tokenizer, config, qwen_cfg))
+
+
+def _scale(qwen: Any) -> None:
+    """Fresh weights with the scale of so narrow a network.
+
+    Qwen's SD of 0.02 suits widths of thousands; at 96 and 128 it keeps layers close to zero for hundreds of steps.
+    Matrices get 1/√inputs, those that write into the residual stream a fifth of it; embeddings 0.1.
+    """
+    for name, module in qwen.named_modules():
+        if isinstance(module, nn.Linear) and "lm_head" not in name:
+            writes = name.endswith(("attn.proj", "mlp.fc2", "o_proj", "down_proj", "merger.mlp.2"))
+            nn.init.normal_(module.weight, std=(0.2 if writes else 1.0) * module.in_features**-0.5)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.1)
 
 
 def resolve(name: str | Path) -> str:

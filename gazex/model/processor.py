@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from gazex.model.config import GazeXConfig, ModelError
 
@@ -45,6 +46,14 @@ def resize(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.fl
     shrinks = image.shape[0] >= rows and image.shape[1] >= columns
     method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((columns, rows), method), np.float32)
+
+
+def local_contrast(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What stands out from its surroundings (Gaussian, SD 5 % of the height), in SDs of these: within ±3."""
+    sigma = 0.05 * image.shape[0]
+    difference = image - gaussian_filter(image, sigma, mode="nearest", truncate=2.0)
+    spread = np.sqrt(gaussian_filter(difference**2, sigma, mode="nearest", truncate=2.0))
+    return np.clip(difference / (spread + np.float32(0.02)), -3, 3)
 
 
 def smart_size(rows: int, columns: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
@@ -107,14 +116,13 @@ class Processor:
             raise ModelError(f"A prepared image of {rows}×{columns} pixels is not a multiple of {p * m}.")
         cells = self._cells(stack)
         coloured = (cells - self.mean[None, :, None, None]) / self.std[None, :, None, None]
-        if self.config.coordinates:
-            coloured = np.concatenate([coloured[:, :1], self._places(t, rows, columns)], axis=1)
+        if self.config.detail_and_place:
+            detail = self._cells(np.stack([local_contrast(frame) for frame in stack]))
+            coloured = np.concatenate([coloured[:, :1], detail, self._places(t, rows, columns)], axis=1)
         patches = np.repeat(coloured[:, :, None], self.temporal, axis=2).reshape(t * h * w, -1)
         return torch.from_numpy(np.ascontiguousarray(patches)), (t, h, w)
 
-    def key_frames(
-        self, image: NDArray[np.float32], boxes: Sequence[Sequence[float]]
-    ) -> tuple[torch.Tensor, Grid]:
+    def key_frames(self, image: NDArray[np.float32], boxes: Sequence[Sequence[float]]) -> tuple[torch.Tensor, Grid]:
         """Key frames of a reading, at half the size of the prepared image: dark except about a box.
 
         Parameters
@@ -143,11 +151,14 @@ class Processor:
         return np.asarray(cells.reshape(t * h * w, 1, p, p), np.float32)
 
     def _places(self, t: int, rows: int, columns: int) -> NDArray[np.float32]:
-        """Each pixel's place, −1.5 to 1.5 from left to right and from top to bottom: [t·h·w, 2, patch, patch]."""
+        """Each pixel's place, −1.5 to 1.5, [t·h·w, 1, patch, patch]: from left to right on the white fields of a
+        chessboard, from top to bottom on the black ones.
+        """
         key = t, rows, columns
         if key not in self._grids:
             y, x = np.meshgrid(np.linspace(-1.5, 1.5, rows), np.linspace(-1.5, 1.5, columns), indexing="ij")
-            self._grids = {key: np.concatenate([self._cells(np.stack([g] * t)) for g in (x, y)], axis=1)}
+            white = (np.add.outer(np.arange(rows), np.arange(columns)) % 2).astype(bool)
+            self._grids = {key: self._cells(np.stack([np.where(white, x, y)] * t))}
         return self._grids[key]
 
     def tokens_of(self, grid: Grid) -> int:

@@ -143,7 +143,7 @@ def _place_in_lung(chest: Chest, side: str, margin: float, rng: np.random.Genera
 
 @dataclass(frozen=True)
 class Lure:
-    """Something conspicuous that means nothing: an "electrode", a "granuloma" or a "clip"; centre and radius canonical."""
+    """Something conspicuous that means nothing: an electrode, a granuloma, a clip; canonical coordinates."""
 
     kind: str
     centre: Points
@@ -151,15 +151,16 @@ class Lure:
     angle: float
 
 
-LURES = ("electrode", "granuloma", "clip")
+LURES = {"electrode": (0.014, 0.018), "granuloma": (0.007, 0.010), "clip": (0.014, 0.020)}
+"""Kind → smallest and largest radius."""
 
 
 def place_lures(chest: Chest, rng: np.random.Generator) -> list[Lure]:
     """None (10 %), one (40 %), two (30 %) or three (20 %) lures, apart from one another."""
     out: list[Lure] = []
     for _ in range(int(rng.choice(4, p=[0.1, 0.4, 0.3, 0.2]))):
-        kind = LURES[int(rng.integers(len(LURES)))]
-        radius = float(rng.uniform(*{"electrode": (0.014, 0.018), "granuloma": (0.007, 0.010), "clip": (0.014, 0.02)}[kind]))
+        kind = list(LURES)[int(rng.integers(len(LURES)))]
+        radius = float(rng.uniform(*LURES[kind]))
         for _ in range(20):
             centre = np.array([rng.uniform(-0.30, 0.30), rng.uniform(0.10, 0.80)])
             if all(np.hypot(*(centre - other.centre)) > 0.12 for other in out):

@@ -297,7 +297,10 @@ def _lures(c: Canvas, lures: Sequence[Lure]) -> Layer | float:
         ring = lure.centre + lure.radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)
         along = lure.radius * np.array([np.cos(lure.angle), np.sin(lure.angle)])
         if lure.kind == "electrode":
-            lines += [(ring, 0.006, 0.9), (np.stack([lure.centre - 0.2 * along, lure.centre + 0.2 * along]), 0.008, 1.0)]
+            lines += [
+                (ring, 0.006, 0.9),
+                (np.stack([lure.centre - 0.2 * along, lure.centre + 0.2 * along]), 0.008, 1.0),
+            ]
         elif lure.kind == "granuloma":
             lines.append((lure.centre + (ring - lure.centre) * 0.5, lure.radius * 1.1, 0.9))
         else:

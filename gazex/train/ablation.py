@@ -1,14 +1,16 @@
 """What each objective adds: the paper's ablation in small, on phantoms with simulated readers.
 
-Every arm trains the same network from the same random weights on the same readings in the same order. "Equal steps" gives
-each arm the same number of steps; "equal compute" gives each as many as fit into the CPU seconds that all objectives
-together took. Held out are cases (the frozen test series) and a reader (other habits; no training reading is theirs).
+Every arm trains the same network from the same random weights on the same readings in the same order. "Equal steps"
+gives each arm the same number of steps; "equal compute" gives each as many as fit into the CPU seconds that all
+objectives together took. Held out are cases (the frozen test series) and a reader (other habits; no training reading is
+by them).
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from gazex.train.runs import PhantomSource, environment, small_tokenizer
 from gazex.train.stages import OBJECTIVES, small_stages
 from gazex.train.trainer import TrainError, train
 
+log = logging.getLogger(__name__)
 SCHEMA: Final = "gazeroom.ablation/1"
 ARMS: Final[dict[str, tuple[str, ...]]] = {
     "report only": (),
@@ -40,8 +43,6 @@ ARMS: Final[dict[str, tuple[str, ...]]] = {
 OTHER_READER: Final = Habit(focus=0.65, tempo_s=0.29, left_first=True, dwell=3.0)
 """The held-out reader: fixates longer, strays more from a finding, and begins on the other side."""
 BUDGETS: Final = ("equal steps", "equal compute")
-PROBE_STEPS: Final = 8
-"""Steps on which an arm's CPU seconds a step are measured, before the runs of equal compute."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,43 @@ class Plan:
     pool: int = 1500
     cases: int = 100
     seeds: tuple[int, ...] = (1, 2, 3)
+    without: tuple[str, ...] = ()
     budgets: tuple[str, ...] = BUDGETS
     processes: int = 2
 
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 2), ("pool", 1), ("cases", 8), ("processes", 1)):
+            if getattr(self, name) < least:
+                raise TrainError(f"An ablation needs at least {least} {name}; this one has {getattr(self, name)}.")
+        if not self.seeds:
+            raise TrainError("An ablation needs at least one seed.")
+        small_stages(without=self.without, steps=self.steps)  # refuses what is no objective
+
+    @property
+    def arms(self) -> dict[str, tuple[str, ...]]:
+        """Arm → objectives beside the report; an objective left out takes its own arm away."""
+        left = {arm: tuple(o for o in objectives if o not in self.without) for arm, objectives in ARMS.items()}
+        return {arm: o for arm, o in left.items() if o or not ARMS[arm]}
+
     def to_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "pool": self.pool, "cases": self.cases, "seeds": list(self.seeds)}
+        sizes = {"steps": self.steps, "pool": self.pool, "cases": self.cases, "seeds": list(self.seeds)}
+        return {**sizes, "without": list(self.without)}
 
 
-def ablation(out: Path, plan: Plan | None = None, *, say: Any = None) -> dict[str, Any]:
+def run(options: Any) -> str:
+    """`python -m gazex ablation`: run it, log each run, and return the table."""
+    plan = Plan(
+        steps=options.steps,
+        pool=options.pool,
+        cases=options.cases,
+        seeds=tuple(options.seeds),
+        without=tuple(options.without),
+        processes=options.processes,
+    )
+    return table(ablation(options.out, plan))
+
+
+def ablation(out: Path, plan: Plan | None = None) -> dict[str, Any]:
     """Run the ablation and write `table.csv`, `ablation.json` and two plots (SVG) to `out`.
 
     Parameters
@@ -68,8 +98,6 @@ def ablation(out: Path, plan: Plan | None = None, *, say: Any = None) -> dict[st
         Folder; every finished run is kept in `out/runs`, so that the same call goes on after a kill.
     plan
         Its size; default `Plan()`.
-    say
-        Called with one line as each run ends.
 
     Raises
     ------
@@ -80,10 +108,9 @@ def ablation(out: Path, plan: Plan | None = None, *, say: Any = None) -> dict[st
     runs = out / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     _same_plan(out, plan)
-    say = say or (lambda line: None)
     network = build_small(small_tokenizer(), seed=0)
     findings = network.config.heat_findings
-    jobs = [(arm, "equal steps", seed) for seed in plan.seeds for arm in ARMS]
+    jobs = [(arm, "equal steps", seed) for seed in plan.seeds for arm in plan.arms]
     held: dict[str, HeldOut] = {}
     records = PhantomRecords(network.processor, findings)
 
@@ -96,17 +123,17 @@ def ablation(out: Path, plan: Plan | None = None, *, say: Any = None) -> dict[st
         work = [(job, steps[job[0]], records, held, plan, runs) for job in todo]
         if plan.processes == 1 or len(work) < 2:
             for one in work:
-                say(_run(one))
+                log.info(_run(one))
             return
         with get_context("fork").Pool(plan.processes, initializer=_one_thread) as pool:
             for line in pool.imap_unordered(_run, work):
-                say(line)
+                log.info(line)
 
-    do(jobs, dict.fromkeys(ARMS, plan.steps))
+    do(jobs, dict.fromkeys(plan.arms, plan.steps))
     if "equal compute" in plan.budgets:
-        cost = {arm: _mean([_read(runs, arm, "equal steps", s)["cpu_s"] for s in plan.seeds]) for arm in ARMS}
-        steps = {arm: max(1, round(plan.steps * cost["all"] / cost[arm])) for arm in ARMS}
-        do([(arm, "equal compute", seed) for seed in plan.seeds for arm in ARMS if arm != "all"], steps)
+        cost = {arm: _mean([_read(runs, arm, "equal steps", s)["cpu_s"] for s in plan.seeds]) for arm in plan.arms}
+        steps = {arm: max(1, round(plan.steps * cost["all"] / cost[arm])) for arm in plan.arms}
+        do([(arm, "equal compute", seed) for seed in plan.seeds for arm in plan.arms if arm != "all"], steps)
     result = summarize(runs, plan)
     _write(out, result)
     return result
@@ -115,7 +142,7 @@ def ablation(out: Path, plan: Plan | None = None, *, say: Any = None) -> dict[st
 def _run(work: tuple[tuple[str, str, int], int, PhantomRecords, dict[str, HeldOut], Plan, Path]) -> str:
     (arm, budget, seed), steps, records, held, plan, runs = work
     network = build_small(records.processor.tokenizer, seed=seed)
-    objectives = ARMS[arm]
+    objectives = plan.arms[arm]
     started, cpu = time.monotonic(), time.process_time()
     folder = runs / _name(arm, budget, seed).removesuffix(".json")
     state = train(
@@ -168,7 +195,7 @@ def summarize(runs: Path, plan: Plan) -> dict[str, Any]:
     rows = []
     for budget in plan.budgets:
         alone = None
-        for arm in ARMS:
+        for arm in plan.arms:
             at = "equal steps" if arm == "all" else budget  # the others are given its compute
             made = [_read(runs, arm, at, seed) for seed in plan.seeds]
             right = np.mean([m["cases"]["report"]["right"] for m in made], axis=0)
@@ -204,11 +231,10 @@ FIGURES: Final = (
 
 def table(result: dict[str, Any]) -> str:
     """The rows as text, one line an arm and budget."""
-    lines = ["budget         arm           steps  CPU-s    F1 (chance)  gain in right      p   gaze (chance)  IoU (mean box)  order (chance)"]
+    head = "budget         arm           steps  CPU-s    F1 (chance)  gain in right      p  "
+    lines = [head + " gaze (chance)  IoU (mean box)  order (chance)"]
     for r in result["rows"]:
-        pairs = [
-            f"{r[f'cases_{a}']:.2f} ({r[f'cases_{b}']:.2f})" if f"cases_{a}" in r else "–" for _, a, b in FIGURES
-        ]
+        pairs = [f"{r[f'cases_{a}']:.2f} ({r[f'cases_{b}']:.2f})" if f"cases_{a}" in r else "–" for _, a, b in FIGURES]
         p = f"{r['signed_rank_p']:.4f}" if r["signed_rank_p"] is not None else "–"
         lines.append(
             f"{r['budget']:<14} {r['arm']:<12} {r['steps']:>6} {r['cpu_s']:>6.0f}  {r['f1']:.2f} ({r['f1_chance']:.2f})"

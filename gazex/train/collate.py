@@ -16,7 +16,6 @@ from gazex.model.processor import Grid, Processor
 from gazex.tasks.example import Example
 from gazex.train.data import Record, augment
 
-
 VIDEO_TASKS: Final = frozenset({"sda"})
 
 
@@ -81,7 +80,9 @@ def collate(
                 if len(prompt) + len(target) <= max_tokens:
                     rows.setdefault(example.task, []).append((prompt, target, k))
                 continue
-            video = processor.key_frames(image, [unit_box(b, record.codec.rows, record.codec.columns) for b in example.frames])
+            video = processor.key_frames(
+                image, [unit_box(b, record.codec.rows, record.codec.columns) for b in example.frames]
+            )
             prompt = processor.prompt_ids(example.prompt, video[1], "video")
             if len(prompt) + len(target) <= max_tokens:
                 rows.setdefault(example.task, []).append((prompt, target, len(videos)))

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.gaze.simulate.reader import Habit, Scanpath, inspect
+from capture.gaze.simulate.reader import PROTOCOL, Habit, Scanpath, inspect, phrase
 from gazex.evidence import gaze_in, gaze_map, sentence_map
 from gazex.findings import label_sentence
 from gazex.model.processor import Processor
@@ -58,7 +58,7 @@ class Record:
     heat: NDArray[np.float16]
     known: NDArray[np.float32]
     examples: dict[str, list[Example]] = field(default_factory=dict)
-    codec: Codec = Codec(1, 1)
+    codec: Codec = field(default_factory=lambda: Codec(1, 1))
 
 
 def simulated_visit(
@@ -151,21 +151,29 @@ def record_of(visit: Visit, pixels: NDArray[np.uint16], processor: Processor, fi
     cells = processor.config.heat_cells
     shape = image.shape[0] // unit * cells, image.shape[1] // unit * cells
     heat, known = heat_target(visit, findings, shape, processor.config.heat_sigma)
+    for finding in processor.config.heat_left:
+        side, channel = visit.labels.get(finding), list(findings).index(finding)
+        heat = np.concatenate([heat, heat[channel][None] if side in {"left", "bilateral"} else 0 * heat[:1]])
+        known = np.append(known, known[channel] if side is not True else np.float32(0))
     if processor.config.heat_dwell:
         dwell = dwell_map(visit, shape, processor.config.heat_sigma)
         heat = np.concatenate([heat, dwell[None].astype(np.float16)])
         known = np.append(known, np.float32(dwell.max() > 0))
+    step = processor.config.coordinate_step
     examples = {
-        "report": report.examples(visit),
+        **_examples_of_speech(visit, processor),
         "vqa": vqa.examples(visit),
-        "fvp": fvp.examples(visit),
-        "gtm": gtm.examples(visit, most_points=MOST_POINTS),
+        "fvp": [replace(e, target=coarse(e.target, step)) for e in fvp.examples(visit)],
         "sda": sda.examples(visit, seed=SHUFFLE_SEED)[:1],
     }
-    step = processor.config.coordinate_step
-    for task in ("fvp", "gtm"):
-        examples[task] = [replace(e, target=coarse(e.target, step)) for e in examples[task]]
     return Record(image.astype(np.float16), heat, known, examples, Codec(visit.rows, visit.columns))
+
+
+def _examples_of_speech(visit: Visit, processor: Processor) -> dict[str, list[Example]]:
+    """The examples whose targets are the reader's own sentences."""
+    step = processor.config.coordinate_step
+    inspections = gtm.examples(visit, most_points=MOST_POINTS)
+    return {"report": report.examples(visit), "gtm": [replace(e, target=coarse(e.target, step)) for e in inspections]}
 
 
 def dwell_map(visit: Visit, shape: tuple[int, int], sigma: float) -> NDArray[np.float64]:
@@ -223,7 +231,13 @@ class PhantomRecords:
             normal_share=self.normal_share,
         )
         visit, _ = simulated_visit(phantom, seed=self.seed)
-        return record_of(visit, phantom.pixels, self.processor, self.findings)
+        record = record_of(visit, phantom.pixels, self.processor, self.findings)
+        # Which of several wordings a reader chose cannot be seen in the image; so small a model is taught one.
+        labels = phantom.labels
+        plain = [phrase(f, labels.get(f, ""), present=f in labels) for f, _ in PROTOCOL]
+        said = [(text, t0, t1) for text, (_, t0, t1) in zip(plain, visit.sentences, strict=True)]
+        record.examples |= _examples_of_speech(replace(visit, sentences=said), self.processor)
+        return record
 
     def prepare(self, count: int, *, processes: int = 2) -> None:
         """Make the first `count` records at once, in several processes."""

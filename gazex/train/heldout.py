@@ -72,8 +72,7 @@ class HeldOut:
         return [self.processor.patchify([self.cases[k].record.image.astype(np.float32)]) for k in which]
 
     def report(self, network: GazeXNetwork) -> dict[str, Any]:
-        """Micro-F1 of the reports (finding and side), its chance value, and for each case the share of the five findings
-        said rightly."""
+        """Micro-F1 of the reports (finding and side), chance, and for each case the share of findings said rightly."""
         texts = generate(network, self._images(range(len(self.cases))), report.PROMPT, REPORT_TOKENS)
         said: list[dict[str, str]] = []
         invalid = 0

@@ -7,13 +7,14 @@ import logging
 import platform
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 
 from gazex.calibration import calibrate
 from gazex.findings import PHANTOM_FINDINGS
@@ -24,7 +25,7 @@ from gazex.phantoms import TRAIN_SEED, make_phantom
 from gazex.schema import read_visits
 from gazex.tasks import fvp, gtm, report, sda, vqa
 from gazex.train.data import PhantomRecords, Record, VisitRecords, simulated_visit
-from gazex.train.stages import Stage, retrain_stages, small_stages
+from gazex.train.stages import OBJECTIVES, Stage, retrain_stages, small_stages
 from gazex.train.trainer import CHECKPOINT, PROGRESS, Progress, RunState, TrainError, train
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,9 @@ REPLAY: Final = 0.4
 """Share of base phantoms in a retraining batch (30–50 % keeps few visits from wrecking what was learnt)."""
 REPLAY_POOL: Final = 240
 CORPUS_CASES: Final = 300
-CARD_CASES: Final = 100
+CARD_CASES: Final = 60
+SMALL_STEPS: Final = 2000
+SMALL_POOL: Final = 1500
 
 
 class PhantomSource:
@@ -79,7 +82,14 @@ def small_tokenizer() -> Any:
 
 
 def train_small(
-    out: Path, *, seed: int = 1, stages: Sequence[Stage] | None = None, pool: int = 2500, calibration_cases: int = 300
+    out: Path,
+    *,
+    seed: int = 1,
+    without: Collection[str] = (),
+    steps: int = SMALL_STEPS,
+    stages: Sequence[Stage] | None = None,
+    pool: int = SMALL_POOL,
+    calibration_cases: int = 200,
 ) -> Path:
     """Train the small GazeX from nothing and write its folder.
 
@@ -90,29 +100,37 @@ def train_small(
         killed run goes on where it was.
     seed
         Of weights, data order and augmentation.
+    without
+        Objectives left out: "heat", "fvp", "gtm", "sda".
+    steps
+        Optimizer steps.
     stages
-        Default `small_stages()`.
+        Default `small_stages(without=without, steps=steps)`.
     pool
         Number of training phantoms.
     calibration_cases
         Phantoms of the calibration series on which probabilities and boxes are calibrated.
     """
     started, cpu = time.monotonic(), time.process_time()
-    stages = list(stages if stages is not None else small_stages())
-    network = build_small(small_tokenizer(), seed=seed)
-    records = PhantomRecords(network.processor, network.config.heat_findings)
-    state = train(network, PhantomSource(records, pool), stages, out / "run", seed=seed, resume=True)
+    stages = list(stages if stages is not None else small_stages(without=without, steps=steps))
+    network = build_small(small_tokenizer(), seed=seed, heat="heat" not in without)
+    records = PhantomRecords(network.processor, PHANTOM_FINDINGS)
+    records.prepare(pool, processes=torch.get_num_threads())
+    state = train(network, PhantomSource(records, pool), stages, out / "run", seed=seed, resume=True, muon=True)
     if not state.finished:
         raise TrainError(
             f"Training was stopped at step {state.step} of {state.total}; run the same command again to go on."
         )
     network.save(out, half=True)
     network = load_network(out)  # calibrate what was stored, rounding included
-    calibration = calibrate(network, cases=calibration_cases)
-    (out / "calibration.json").write_text(json.dumps(calibration.to_dict(), indent=1) + "\n", encoding="utf-8")
+    if network.heat is not None:
+        calibration = calibrate(network, cases=calibration_cases)
+        (out / "calibration.json").write_text(json.dumps(calibration.to_dict(), indent=1) + "\n", encoding="utf-8")
+    options = "" if steps == SMALL_STEPS else f" --steps {steps}"
+    options += "".join(f" --without {o}" for o in OBJECTIVES if o in without)
     card = {
         "name": "GazeX small",
-        "command": f"python -m gazex train-small --out DIR --seed {seed}",
+        "command": f"python -m gazex train-small --out DIR --seed {seed}{options}",
         "seed": seed,
         "date": datetime.now(UTC).date().isoformat(),
         "parameters": sum(p.numel() for p in network.parameters()),

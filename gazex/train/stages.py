@@ -45,7 +45,7 @@ OBJECTIVES: Final = ("heat", "fvp", "gtm", "sda")
 """What can be switched off; the report cannot."""
 
 
-def small_stages(*, without: Collection[str] = (), steps: int = 1500) -> list[Stage]:
+def small_stages(*, without: Collection[str] = (), steps: int = 2000) -> list[Stage]:
     """From nothing: report and heat first (70 % of the steps), then boxes, trajectories, orders and questions as text.
 
     Parameters
@@ -58,22 +58,25 @@ def small_stages(*, without: Collection[str] = (), steps: int = 1500) -> list[St
     Raises
     ------
     ValueError
-        An objective that is not one.
+        An objective that is not one, or fewer than two steps.
     """
+    if steps < 2:
+        raise ValueError(f"{steps} steps are too few for two stages; give at least 2.")
     unknown = sorted(set(without) - set(OBJECTIVES))
     if unknown:
         raise ValueError(f"“{unknown[0]}” is not an objective; those that can be left out: {', '.join(OBJECTIVES)}.")
-    heat = 0.0 if "heat" in without else 3.0
+    heat = 0.0 if "heat" in without else 10.0
     tasks = {"report": 0.7, "fvp": 0.6, "gtm": 0.5, "sda": 0.4, "vqa": 0.3}
     weights = {"fvp": 0.5, "gtm": 0.5, "sda": 0.5, "vqa": 0.2}
     left = {t: share for t, share in tasks.items() if t not in without}
     first = max(1, round(0.7 * steps))
     return [
-        Stage("report and heat", first, 2e-3, tasks={"report": 1.0}, heat=heat, warmup=min(40, first)),
+        Stage("report and heat", first, 2e-3, batch=8, heat=heat, warmup=min(40, first)),
         Stage(
             "boxes, trajectories and orders",
             max(1, steps - first),
             1.5e-3,
+            batch=8,
             tasks=left,
             weights={t: w for t, w in weights.items() if t in left},
             heat=heat,
