@@ -13,7 +13,7 @@ x or of y are dropped. On an image of a quarter of the size:
   all pixels, and a sentence that looked at less than a fifth of the image has the box of every pixel reached.)
 
 What is not in the paper is defined so. Samples with any number that is not finite are left out. A sentence without gaze,
-or with none on the image, has no boxes. One cluster, or none, has only the holistic box. Gaze beside the image counts
+with none on the image, or with so little that the percentiles leave none (two samples), has no boxes. One cluster, or none, has only the holistic box. Gaze beside the image counts
 for the percentiles and for what is nearest, but leaves no Gaussian; a cluster of which every nearest sample lies beside
 the image keeps its number and has no box.
 """
@@ -114,7 +114,7 @@ def foci(gaze: Gaze, start_s: float, end_s: float, rows: int, columns: int, *, s
     shape = rows // step, columns // step
     if min(shape) < 1:
         raise ValueError(f"An image of {columns} × {rows} pixels is too small for maps of every {step}th pixel.")
-    gaze = _kept(gaze.finite(), start_s - LEAD_S, end_s, step)
+    gaze = trimmed(of_stretch(gaze.finite(), start_s - LEAD_S, end_s, step))
     if len(gaze) == 0:
         return []
     found = [
@@ -122,7 +122,7 @@ def foci(gaze: Gaze, start_s: float, end_s: float, rows: int, columns: int, *, s
         for number, (time_s, field) in enumerate(_cluster_maps(gaze, shape))
         if field.top_value > 0
     ]
-    field = _stamped(gaze, MAP_SIGMA_DEG, shape)
+    field = stamped_gaze(gaze, MAP_SIGMA_DEG, shape)
     if field.top_value > 0:
         found.append(_focus(HOLISTIC, float(gaze.t_s.mean()), field, _most(field)))
     return [focus for focus in found if focus is not None]
@@ -138,17 +138,22 @@ def boxes(
             yield number, focus
 
 
-def _kept(gaze: Gaze, start_s: float, end_s: float, step: int) -> Gaze:
-    """The samples of a stretch without the outer twentieths, in pixels of the maps."""
+def of_stretch(gaze: Gaze, start_s: float, end_s: float, step: int) -> Gaze:
+    """The samples of a stretch of time, both ends included, in pixels of the maps."""
     gaze = gaze[(gaze.t_s >= start_s) & (gaze.t_s <= end_s)]
+    return Gaze(gaze.t_s, gaze.x / step, gaze.y / step, gaze.ppd_x / step, gaze.ppd_y / step)
+
+
+def trimmed(gaze: Gaze) -> Gaze:
+    """Without the samples outside the 5th–95th percentile of x or of y: of few samples perhaps none is left."""
     if len(gaze) == 0:
         return gaze
-    gaze = Gaze(gaze.t_s, gaze.x / step, gaze.y / step, gaze.ppd_x / step, gaze.ppd_y / step)
     (x_low, x_high), (y_low, y_high) = (np.percentile(v, KEPT_PERCENT) for v in (gaze.x, gaze.y))
     return gaze[(gaze.x >= x_low) & (gaze.x <= x_high) & (gaze.y >= y_low) & (gaze.y <= y_high)]
 
 
-def _stamped(gaze: Gaze, degrees: float, shape: tuple[int, int], weight: Floats | None = None) -> Field:
+def stamped_gaze(gaze: Gaze, degrees: float, shape: tuple[int, int], weight: Floats | None = None) -> Field:
+    """Sum of the samples' Gaussians of so many degrees; positions are truncated to pixels of the map."""
     column, row = (np.trunc(np.clip(v, -2, 2**31)).astype(np.int64) for v in (gaze.x, gaze.y))
     return stamped(shape, column, row, gaze.ppd_x * degrees, gaze.ppd_y * degrees, weight)
 
@@ -164,7 +169,7 @@ def cluster_labels(field: Field) -> tuple[NDArray[np.int64], NDArray[np.int64], 
 
 def _cluster_maps(gaze: Gaze, shape: tuple[int, int]) -> list[tuple[float, Field]]:
     """(Mean time, map) of each cluster in the order of time; none where there are not several."""
-    x, y, label = cluster_labels(_stamped(gaze, CLUSTER_SIGMA_DEG, shape))
+    x, y, label = cluster_labels(stamped_gaze(gaze, CLUSTER_SIGMA_DEG, shape))
     count = int(label.max(initial=-1)) + 1
     if count < 2:
         return []
@@ -174,7 +179,7 @@ def _cluster_maps(gaze: Gaze, shape: tuple[int, int]) -> list[tuple[float, Field
         mine = near[label == k]
         weight = np.bincount(mine, minlength=len(gaze)).astype(np.float64)
         used = weight > 0
-        out.append((float(gaze.t_s[mine].mean()), _stamped(gaze[used], MAP_SIGMA_DEG, shape, weight[used])))
+        out.append((float(gaze.t_s[mine].mean()), stamped_gaze(gaze[used], MAP_SIGMA_DEG, shape, weight[used])))
     return sorted(out, key=lambda found: found[0])
 
 

@@ -1,8 +1,8 @@
-"""Attention maps, clusters and boxes of one sentence's gaze.
+"""Places looked at during one sentence of a Visit, in pixels of its image: what our own tasks are made of.
 
-The thin form of the published recipe (arXiv 2604.14316): samples outside the 5th–95th percentile of x or of y are
-dropped; one Gaussian a sample (σ = 1.5 × pixels per degree), summed and divided by its maximum; places above 0.1 are
-clusters, ordered by the time they were looked at; their extent is the box. Maps are computed on a coarse grid.
+The clusters are the published recipe's (`boxes`): the same map, threshold, DBSCAN and order. What differs is asked of our
+targets: gaze beside the image counts for nothing, one place is a cluster too, two samples are gaze, and a cluster's box is
+the extent of its own pixels, not that of a map drawn around them. `boxes.foci` has the recipe's boxes.
 """
 
 from __future__ import annotations
@@ -12,15 +12,23 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, gaussian_filter, label
+from scipy.ndimage import gaussian_filter
 
+from gazex.evidence.boxes import (
+    CLUSTER_SIGMA_DEG,
+    QUARTER,
+    Gaze,
+    cluster_labels,
+    nearest,
+    of_stretch,
+    stamped_gaze,
+    trimmed,
+)
 from gazex.evidence.windows import gaze_in, window_of
 from gazex.schema import Visit
 
-SIGMA_DEG: Final = 1.5
-THRESHOLD: Final = 0.1
 GRID: Final = 128
-"""Longer side of the grid on which maps are computed."""
+"""Maps of smaller images than 4 × this are not of a quarter of their size, but of about this."""
 
 
 @dataclass(frozen=True)
@@ -79,39 +87,46 @@ def sentence_map(visit: Visit, sentence: int, *, shape: tuple[int, int], sigma: 
     return gaze_map(x, y, visit.rows, visit.columns, sigma * visit.columns, sigma * visit.rows, shape)
 
 
+def step_of(rows: int, columns: int) -> int:
+    """Image pixels to a pixel of the maps: the recipe's 4, less for images of which a quarter would show nothing."""
+    return min(QUARTER, max(1, max(rows, columns) // GRID))
+
+
 def clusters_of(visit: Visit, sentence: int) -> list[GazeCluster]:
     """Clusters of a sentence's gaze in the order they were looked at; empty where there is no gaze on the image."""
-    t, x, y = gaze_in(visit, *window_of(visit, sentence))
-    if len(x) == 0:
+    step = step_of(visit.rows, visit.columns)
+    shape = -(-visit.rows // step), -(-visit.columns // step)
+    start, end = window_of(visit, sentence)
+    t, x, y = gaze_in(visit, start, end)
+    density = np.full(len(t), visit.ppd_x), np.full(len(t), visit.ppd_y)
+    seen = of_stretch(Gaze(t, x + 0.5, y + 0.5, *density), start, end, step)  # now pixels begin at whole numbers
+    if len(seen) == 0:
         return []
-    (x_low, x_high), (y_low, y_high) = np.percentile(x, [5, 95]), np.percentile(y, [5, 95])
-    keep = (x >= x_low) & (x <= x_high) & (y >= y_low) & (y <= y_high)
-    if keep.any():
-        t, x, y = t[keep], x[keep], y[keep]
-    scale = min(1.0, GRID / max(visit.rows, visit.columns))
-    shape = max(1, round(visit.rows * scale)), max(1, round(visit.columns * scale))
-    step_y, step_x = visit.rows / shape[0], visit.columns / shape[1]
-    field = gaze_map(x, y, visit.rows, visit.columns, SIGMA_DEG * visit.ppd_x, SIGMA_DEG * visit.ppd_y, shape)
-    regions, _ = label(field > THRESHOLD, structure=np.ones((3, 3)))
-    row = np.clip(((y + 0.5) / step_y).astype(int), 0, shape[0] - 1)
-    col = np.clip(((x + 0.5) / step_x).astype(int), 0, shape[1] - 1)
-    member = regions[row, col]
+    gaze = trimmed(seen)
+    gaze = gaze if len(gaze) else seen  # of two samples the percentiles leave none
+    field = stamped_gaze(gaze, CLUSTER_SIGMA_DEG, shape)
+    column, row, label = cluster_labels(field)
+    count = int(label.max(initial=-1)) + 1
+    if count == 0:  # too few pixels for a core point: what there is is one place
+        label, count = np.zeros(len(column), np.int64), 1
+    near = nearest(gaze.x, gaze.y, column, row) if count > 1 else None
+    home = np.full(shape, -1)
+    home[row, column] = label
+    place = home[gaze.y.astype(int), gaze.x.astype(int)]
+    value = field.whole()[row, column]
     out = []
-    for k, place in enumerate(find_objects(regions), start=1):
-        mine = member == k
-        if place is None or not mine.any():
-            continue
-        inside = np.where(regions[place] == k, field[place], 0)
-        ys, xs = np.mgrid[place[0], place[1]]
-        cx = float((inside * xs).sum() / inside.sum() + 0.5) * step_x - 0.5
-        cy = float((inside * ys).sum() / inside.sum() + 0.5) * step_y - 0.5
+    for k in range(count):
+        mine = label == k
+        time_s = gaze.t_s.mean() if near is None else gaze.t_s[near[mine]].mean()
+        cx, cy = (float(np.average(v[mine], weights=value[mine]) + 0.5) * step - 0.5 for v in (column, row))
         box = (
-            max(0.0, place[1].start * step_x - 0.5),
-            max(0.0, place[0].start * step_y - 0.5),
-            min(visit.columns - 1.0, place[1].stop * step_x - 0.5),
-            min(visit.rows - 1.0, place[0].stop * step_y - 0.5),
+            float(column[mine].min()) * step - 0.5,
+            float(row[mine].min()) * step - 0.5,
+            float(column[mine].max() + 1) * step - 0.5,
+            float(row[mine].max() + 1) * step - 0.5,
         )
-        out.append(GazeCluster(box, (cx, cy), float(t[mine].mean()), float(mine.mean())))
+        inside = max(0.0, box[0]), max(0.0, box[1]), min(visit.columns - 1.0, box[2]), min(visit.rows - 1.0, box[3])
+        out.append(GazeCluster(inside, (cx, cy), float(time_s), float((place == k).mean())))
     return sorted(out, key=lambda c: c.time_s)
 
 

@@ -75,14 +75,20 @@ def test_a_gap_of_exactly_eps_joins_and_one_just_wider_does_not():
 
 def test_intensity_decides_where_the_gap_alone_does_not():
     """The gap is a little below eps; a step in intensity, a tenth of which counts, separates the bars."""
-    counts = set()
-    for width in range(30, 60, 2):
-        for step in (0.0, 0.4, 0.84):
-            gap = round(0.294 * np.std(np.r_[0:width, width + 9 : 2 * width + 9])) - 1
-            field = np.zeros((8, 2 * width + gap), np.float32)
+    close = [
+        (width, gap)
+        for width in range(20, 60)
+        for gap in range(3, 15)
+        if 0.291 < (gap + 1) / np.std(np.r_[0:width, width + gap : 2 * width + gap]) < 0.299
+    ]
+    assert len(close) > 3
+    for width, gap in close[:4]:
+        counts = []
+        for step in (0.0, 0.84):
+            field = np.zeros((30, 2 * width + gap), np.float32)
             field[:, :width], field[:, width + gap :] = 0.15, 0.15 + step
-            counts.add((width, check(field, 0.1)[0]))
-    assert any((width, 1) in counts and (width, 2) in counts for width in range(30, 60))
+            counts.append(check(field, 0.1)[0])
+        assert counts == [1, 2]
 
 
 @settings(max_examples=60, deadline=None)
