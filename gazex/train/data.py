@@ -24,6 +24,7 @@ from gazex.phantoms import TRAIN_SEED, Phantom, make_phantom
 from gazex.schema import Visit, VisitBox, read_image
 from gazex.tasks import fvp, gtm, report, sda, vqa
 from gazex.tasks.example import Example
+from gazex.tasks.finished import finish
 from gazex.tasks.formats import Codec
 
 SIZES: Final = ((224, 224), (224, 200), (224, 184))
@@ -159,12 +160,12 @@ def record_of(visit: Visit, pixels: NDArray[np.uint16], processor: Processor, fi
         dwell = dwell_map(visit, shape, processor.config.heat_sigma)
         heat = np.concatenate([heat, dwell[None].astype(np.float16)])
         known = np.append(known, np.float32(dwell.max() > 0))
-    step = processor.config.coordinate_step
+    step, finished = processor.config.coordinate_step, finish(visit)
     examples = {
         **_examples_of_speech(visit, processor),
         "vqa": vqa.examples(visit),
-        "fvp": [replace(e, target=coarse(e.target, step)) for e in fvp.examples(visit)],
-        "sda": sda.examples(visit, seed=SHUFFLE_SEED)[:1],
+        "fvp": [replace(e, target=coarse(e.target, step)) for e in fvp.examples(visit, finished=finished)],
+        "sda": sda.examples(visit, seed=SHUFFLE_SEED, finished=finished)[:1],
     }
     return Record(image.astype(np.float16), heat, known, examples, Codec(visit.rows, visit.columns))
 

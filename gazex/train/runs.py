@@ -24,6 +24,7 @@ from gazex.model.tokenizer import train_tokenizer
 from gazex.phantoms import TRAIN_SEED, make_phantom
 from gazex.schema import read_visits
 from gazex.tasks import fvp, gtm, report, sda, vqa
+from gazex.tasks.finished import finish
 from gazex.train.data import PhantomRecords, Record, VisitRecords, simulated_visit
 from gazex.train.stages import OBJECTIVES, Stage, retrain_stages, small_stages
 from gazex.train.trainer import CHECKPOINT, PROGRESS, Progress, RunState, TrainError, train
@@ -70,11 +71,12 @@ def small_tokenizer() -> Any:
     ] * 20
     for index in range(CORPUS_CASES):
         visit, _ = simulated_visit(make_phantom(TRAIN_SEED, index, (32, 32), draw=False), seed=TRAIN_SEED)
+        finished = finish(visit)
         for example in (
             *report.examples(visit),
             *gtm.examples(visit),
-            *fvp.examples(visit),
-            *sda.examples(visit, seed=0)[:1],
+            *fvp.examples(visit, finished=finished),
+            *sda.examples(visit, seed=0, finished=finished)[:1],
         ):
             corpus += [example.prompt, re.sub(r"\d+", "0", example.target)]
     step = small_config().coordinate_step

@@ -194,3 +194,18 @@ def test_findings_phantoms_and_schema_import_without_torch_and_without_django():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_lures_are_bright_spots_that_leave_the_findings_and_the_report_alone():
+    brighter, count = [], []
+    for index in range(40):
+        phantom = make_phantom(12, index, (128, 128))
+        count.append(len(phantom.lures))
+        for x0, y0, x1, y1 in phantom.lures:
+            assert 0 <= x0 < x1 <= 127 and 0 <= y0 < y1 <= 127
+            inside = phantom.pixels[int(y0) : int(y1) + 2, int(x0) : int(x1) + 2].astype(float)
+            around = phantom.pixels[max(0, int(y0) - 4) : int(y1) + 6, max(0, int(x0) - 4) : int(x1) + 6]
+            brighter.append(inside.max() - np.median(around))
+        assert report_findings(phantom.report) == phantom.labels
+    assert set(count) == {0, 1, 2, 3}
+    assert np.mean(np.array(brighter) > 50) > 0.9

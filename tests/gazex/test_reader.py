@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capture.gaze.simulate.reader import PROTOCOL, inspect, phrase
+from capture.gaze.simulate.reader import PROTOCOL, Habit, inspect, phrase
 from gazex.phantoms import make_phantom
 
 
@@ -38,6 +38,29 @@ def test_a_finding_holds_the_eyes_before_its_sentence_ends():
                     hit = (path.x >= x0) & (path.x <= x1) & (path.y >= y0) & (path.y <= y1)
                     shares.append(hit[on].mean())
     assert np.mean(shares) > 0.6
+
+
+def test_lures_are_looked_at_first_and_never_spoken_of():
+    phantom = next(p for p in (make_phantom(8, i, (64, 64), draw=False) for i in range(99)) if len(p.lures) == 2)
+    path = inspect(phantom.regions, [], rng=np.random.default_rng(0), lures=phantom.lures)
+    plain = inspect(phantom.regions, [], rng=np.random.default_rng(0))
+    first = path.onset_s < 0.8 * path.sentences[0][1] / 2
+    on = np.zeros(len(path), bool)
+    for x0, y0, x1, y1 in phantom.lures:
+        on |= (path.x >= x0) & (path.x <= x1) & (path.y >= y0) & (path.y <= y1)
+    assert on[first].all() and path.duration_s[on].sum() > 4.0
+    assert len(path.sentences) == len(plain.sentences) == len(PROTOCOL)
+
+
+def test_readers_differ_in_their_habits():
+    phantom = make_phantom(8, 3, (64, 64), normal_share=0.0, draw=False)
+
+    def read(habit):
+        return inspect(phantom.regions, phantom.findings, rng=np.random.default_rng(5), duration_s=60, habit=habit)
+
+    usual, slow, other = read(None), read(Habit(tempo_s=0.4)), read(Habit(left_first=True))
+    assert np.median(slow.duration_s) > 1.3 * np.median(usual.duration_s)
+    assert usual.x[0] < 32 < other.x[0]
 
 
 def test_the_same_generator_state_gives_the_same_reading():

@@ -1,0 +1,178 @@
+"""Held-out measures are right on answers that are known, and the ablation sums up what its runs left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gazex.findings import PHANTOM_FINDINGS
+from gazex.model.network import build_small
+from gazex.train import heldout
+from gazex.train.ablation import ARMS, OTHER_READER, Plan, ablation, table
+from gazex.train.ablation import _name as run_name
+from gazex.train.ablation import _run as run_one
+from gazex.train.data import PhantomRecords, coarse
+from gazex.train.heldout import HeldOut, f1
+from gazex.train.runs import small_tokenizer
+from gazex.train.stages import OBJECTIVES, small_stages
+from gazex.train.trainer import TrainError
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_small(small_tokenizer(), seed=1)
+
+
+@pytest.fixture(scope="module")
+def held(network) -> HeldOut:
+    return HeldOut(network.processor, cases=12)
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch):
+    """Lets a test say what the network answers to each image (or film) of a call, in order."""
+
+    def say(texts: list[str]) -> None:
+        left = list(texts)
+        monkeypatch.setattr(heldout, "generate", lambda network, images, *a, **k: [left.pop(0) for _ in images])
+
+    return say
+
+
+def test_f1_counts_a_finding_on_the_wrong_side_as_missed_and_as_extra():
+    truth = [{"Pneumothorax": "left"}, {}, {"Cardiomegaly": ""}]
+    assert f1(truth, truth) == 1.0
+    assert f1(truth, [{"Pneumothorax": "right"}, {}, {"Cardiomegaly": ""}]) == pytest.approx(0.5)
+    assert f1([{}], [{}]) is None
+
+
+def test_the_readers_own_answers_score_full_marks(network, held, answers):
+    answers(["\n".join(_plain(case.labels)) for case in held.cases])
+    reports = held.report(network)
+    assert reports["f1"] == 1.0 and reports["f1_chance"] < 0.5 and reports["right"] == [1.0] * 12
+    answers([case.record.examples["gtm"][0].target for case in held.cases])
+    gaze = held.trajectories(network)
+    assert gaze["similarity"] > 0.8 > gaze["similarity_chance"] + 0.2 and gaze["invalid"] == 0
+    located = [e.target for case in held.cases for e in case.record.examples["fvp"]]
+    answers(located)
+    boxes = held.boxes(network)
+    assert boxes["iou"] == pytest.approx(1.0) and boxes["iou_mean_box"] < 0.9 and len(boxes["each"]) == len(located)
+    films = held._films()
+    answers([held.cases[k].record.examples["sda"][0].target for ks in films.values() for k in ks])
+    order = held.order(network)
+    assert order["placed"] == 1.0 and order["pairs"] == 1.0 and order["placed_chance"] < 0.5
+
+
+def test_answers_that_do_not_parse_score_nothing(network, held, answers):
+    n = len(held.cases)
+    answers(["<"] * n)
+    assert held.report(network)["invalid"] == n
+    answers(["<"] * n)
+    assert held.trajectories(network)["similarity"] == 0.0
+    answers(["<"] * n)
+    assert held.order(network)["placed"] == 0.0
+
+
+def test_pairs_fall_with_an_order_turned_round(network, held, answers):
+    films = held._films()
+    turned = []
+    for ks in films.values():
+        for k in ks:
+            numbers = held.cases[k].record.examples["sda"][0].target.removeprefix("<seq>").removesuffix("</seq>")
+            turned.append(f"<seq>{','.join(reversed(numbers.split(',')))}</seq>")
+    answers(turned)
+    assert held.order(network)["pairs"] == 0.0
+
+
+def test_places_are_rounded_and_words_are_not():
+    target = "<clues>(333,996,1234)(8,12,40)</clues>12 mm (1,2"
+    assert coarse(target, 20) == "<clues>(340,1000,1200)(0,20,100)</clues>12 mm (1,2"
+    assert coarse("(333,996),(340,1000)", 20) == "(340,1000),(340,1000)"
+    assert coarse(target, 1) == target
+
+
+def test_key_frames_are_dark_except_about_their_box(network):
+    image = np.ones((112, 112), np.float32)
+    patches, grid = network.processor.key_frames(image, [(0.0, 0.0, 0.3, 0.3), (0.6, 0.6, 1.0, 1.0)])
+    assert grid[0] == 2 and len(patches) == grid[0] * grid[1] * grid[2]
+    gray = patches.reshape(2, -1, 3, 2, 8, 8)[:, :, 0, 0].mean((2, 3))
+    assert gray[0, 0] > gray[0, -1] + 1 and gray[1, -1] > gray[1, 0] + 1
+
+
+def test_the_processor_shows_detail_and_place_beside_the_gray_value(network):
+    image = np.linspace(0, 1, 112, dtype=np.float32)[None].repeat(112, 0)
+    image[56, 20] += 0.1
+    patches = network.processor.patchify([image])[0].reshape(7, 7, 2, 2, 3, 2, 8, 8)
+    place = patches[:, :, :, :, 2, 0]
+    assert place[0, -1].mean() > place[0, 0].mean() + 1 and place[-1, 0].mean() > place[0, 0].mean() + 1
+    detail = patches[:, :, :, :, 1, 0]
+    assert detail.abs().max() <= 3 and detail[3, 1].max() > 1  # a spot that the gray value hardly shows
+
+
+def test_an_objective_that_is_none_is_refused_and_the_report_cannot_be_left_out():
+    alone = small_stages(without=OBJECTIVES, steps=10)
+    assert [s.heat for s in alone] == [0, 0] and "report" in alone[1].tasks
+    assert sum(s.steps for s in alone) == sum(s.steps for s in small_stages(steps=10)) == 10
+    for call in (lambda: small_stages(without=["report"]), lambda: small_stages(steps=1)):
+        with pytest.raises(ValueError, match=r"^[^\n]+\.$"):
+            call()
+
+
+def test_an_arm_is_trained_and_measured_and_leaves_one_file(network, tmp_path: Path):
+    records = PhantomRecords(network.processor, PHANTOM_FINDINGS)
+    few = {"cases": HeldOut(network.processor, cases=8, habit=OTHER_READER)}
+    line = run_one((("report only", "equal steps", 1), 2, records, few, Plan(steps=2, pool=4, cases=8), tmp_path))
+    assert line.startswith("report only, equal steps, seed 1: 2 steps")
+    assert [p.name for p in tmp_path.iterdir()] == ["report-only-equal-steps-1.json"]
+    row = json.loads((tmp_path / "report-only-equal-steps-1.json").read_text())
+    assert len(row["cases"]["report"]["right"]) == 8 and row["cpu_s"] > 0
+
+
+def test_finished_runs_are_summed_up_and_not_made_again(tmp_path: Path):
+    pytest.importorskip("analysis.stats.nonparametric")
+    plan = Plan(steps=300, cases=20, seeds=(1, 2))
+    (tmp_path / "runs").mkdir()
+    rng = np.random.default_rng(0)
+    for k, (arm, objectives) in enumerate(ARMS.items()):
+        for budget in plan.budgets:
+            for seed in plan.seeds:
+                right = np.clip(0.5 + 0.05 * k + rng.normal(0, 0.05, 20), 0, 1).tolist()
+                score = {"similarity": 0.8, "similarity_chance": 0.5, "iou": 0.6, "iou_mean_box": 0.4}
+                score |= {"placed": 0.5, "placed_chance": 0.2}
+                measured = {
+                    t: score for o, t in (("gtm", "gaze"), ("fvp", "boxes"), ("sda", "order")) if o in objectives
+                }
+                row = {
+                    "arm": arm,
+                    "steps": 300,
+                    "cpu_s": 10.0 + k,
+                    "cases": {"report": {"f1": 0.5 + k / 20, "f1_chance": 0.2, "right": right}, **measured},
+                    "reader": measured,
+                }
+                (tmp_path / "runs" / run_name(arm, budget, seed)).write_text(json.dumps(row))
+    result = ablation(tmp_path, plan)
+    rows = {(r["budget"], r["arm"]): r for r in result["rows"]}
+    assert len(rows) == 12 and rows["equal steps", "all"]["signed_rank_p"] < 0.001
+    assert rows["equal steps", "report only"]["signed_rank_p"] is None
+    assert rows["equal steps", "+ GTM"]["reader_similarity"] == 0.8
+    assert "cases_iou" not in rows["equal steps", "+ heat"]
+    assert {p.name for p in tmp_path.glob("*.svg")} == {"report_f1.svg", "gaze_tasks.svg"}
+    assert len(table(result).splitlines()) == 13 and (tmp_path / "table.csv").read_text().count("\n") == 13
+    with pytest.raises(TrainError, match="another size"):
+        ablation(tmp_path, Plan(steps=299, cases=20, seeds=(1, 2)))
+
+
+def test_an_ablation_of_no_size_is_refused():
+    for sizes in ({"steps": 1}, {"cases": 2}, {"seeds": ()}, {"without": ("report",)}):
+        with pytest.raises(ValueError, match=r"^[^\n]+\.$"):
+            Plan(**sizes)
+    assert list(Plan(without=("sda", "gtm")).arms) == ["report only", "+ heat", "+ FVP", "all"]
+
+
+def _plain(labels: dict[str, str]) -> list[str]:
+    from capture.gaze.simulate.reader import PROTOCOL, phrase
+
+    return [phrase(f, labels.get(f, ""), present=f in labels) for f, _ in PROTOCOL]
