@@ -36,7 +36,7 @@ from gazex.calibration import calibrate
 from gazex.evaluate import evaluate
 from gazex.infer import GazeX
 from gazex.model.network import build_small
-from gazex.phantoms import TEST_SEED
+from gazex.phantoms import TEST_SEED, VALIDATION_SEED
 from gazex.train.data import PhantomRecords
 from gazex.train.heldout import HeldOut
 from gazex.train.runs import SMALL_POOL, PhantomSource, small_tokenizer
@@ -64,8 +64,8 @@ class Bench:
     def held(self, name: str) -> HeldOut:
         if name not in self._held:
             cases = self.options.cases
-            series = {"seed": TEST_SEED} if name == "test" else {}
-            self._held[name] = HeldOut(self.processor, cases=cases, **series)
+            series = TEST_SEED if name == "test" else VALIDATION_SEED
+            self._held[name] = HeldOut(self.processor, cases=cases, seed=series)
         return self._held[name]
 
     def run(

@@ -141,20 +141,23 @@ class HeldOut:
     def boxes(self, network: GazeXNetwork) -> dict[str, Any]:
         """IoU of boxes written as text ("locate the evidence") with the reader's, beside the mean box of that finding
         and side over the other cases."""
-        images, prompts, truth, keys = [], [], [], []
+        images: list[Any] = []
+        prompts: list[str] = []
+        truth: list[list[float]] = []
+        keys: list[tuple[str, str]] = []
         for k, case in enumerate(self.cases):
             for example in case.record.examples["fvp"]:
                 located = parse_located(example.target)
                 images += self._images([k])
                 prompts.append(example.prompt)
-                truth.append(np.array(located.box, float))
+                truth.append([float(v) for v in located.box])
                 keys.append((located.finding, case.labels.get(located.finding, "")))
         scores, prior, invalid = [], [], 0
         for first in range(0, len(images), 64):
             texts = generate(network, images[first : first + 64], prompts[first : first + 64], LOCATED_TOKENS)
             for k, text in enumerate(texts, start=first):
                 rest = [b for j, b in enumerate(truth) if keys[j] == keys[k] and j != k]
-                prior.append(iou(np.mean(rest, axis=0), truth[k]) if rest else 0.0)
+                prior.append(iou(np.mean(rest, axis=0).tolist(), truth[k]) if rest else 0.0)
                 try:
                     scores.append(iou(parse_located(text or "").box, truth[k]))
                 except ParseError:
