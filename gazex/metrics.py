@@ -17,8 +17,8 @@ order of the cases' names. **The ceiling** is the same figure between two reader
 the measure has one.
 
 **Categories** are CheXbert's 14: a look belongs to the findings its sentence affirms, or to "No Finding" where it
-affirms none. ICC_X and ICC_Y are those of the paper (arXiv 2604.14316): of the centroids of a category's look, over cases and
-categories that both have; ICC(A,1), two-way random, absolute agreement.
+affirms none. ICC_X and ICC_Y are those of the paper (arXiv 2604.14316): of the centroids of a category's look, over
+cases and categories that both have; ICC(A,1), two-way random, absolute agreement.
 
 **Truth** of findings is the reference standard where it is given; else what more than half of a case's readers affirm,
 and for a reader's own figure (ceiling, recall gained) what more than half of the *other* readers affirm. Uncertain
@@ -751,6 +751,7 @@ def _probability_figures(cases: _Cases, truth: Mapping[str, Labels | Sequence[st
         if not rows:
             return {"ece": None, "brier": None}, 0
         import pandas as pd
+
         from analysis.stats.calibration import calibration
 
         found = calibration(pd.DataFrame(rows, columns=["reader", "case", "truth", "probability"]), resamples=0)

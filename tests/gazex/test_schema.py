@@ -34,9 +34,18 @@ def test_visits_and_images_come_back_as_they_were_written(tmp_path: Path):
     assert np.array_equal(read_image(back.image_path(tmp_path)), PIXELS)
 
 
+def test_pixels_per_degree_of_each_sample_come_back_where_they_were_measured(tmp_path: Path):
+    ppd = np.array([[10.0, 11.0], [np.nan, np.nan], [10.5, 11.5]])
+    write_visits(tmp_path, [(visit(sample_ppd=ppd), PIXELS), (visit(id="v2"), PIXELS)])
+    back, second = read_visits(tmp_path)
+    assert np.array_equal(back.sample_ppd, ppd, equal_nan=True) and second.sample_ppd is None
+
+
 @pytest.mark.parametrize(
     "changes",
     [
+        {"sample_ppd": np.ones((2, 2))},
+        {"sample_ppd": np.zeros((3, 2))},
         {"id": "../x"},
         {"id": ""},
         {"x": np.zeros(2)},

@@ -211,16 +211,13 @@ def test_grounded_boxes_survive_their_text(grounded):
     assert parse_grounded(format_grounded(grounded)) == grounded
 
 
-MARKUP = st.lists(
-    st.sampled_from(
-        "0 9 1000 10001 ٣ , ( ) [ ] . No\n <seq> </seq> <step n=1> <gaze> </gaze> </step> <clues> </clues> no yes left "
-        "Edema <|box_start|> <|box_end|> <|object_ref_start|> <|object_ref_end|> visual_clues_:_ observation_:_ "
-        "<description> </description> <|im_start|>user\n <|im_end|> <|vision_start|> <|image_pad|> <|vision_end|>".split(
-            " "
-        )
-    ),
-    max_size=14,
-).map(lambda parts: "".join(parts).replace("_", " "))
+PIECES = (
+    *("0", "9", "1000", "10001", "٣", ",", "(", ")", "[", "]", ".", " ", "No", "\n", "no", "Edema", "user"),
+    *("<seq>", "</seq>", "<step n=1>", "</step>", "<gaze>", "</gaze>", "<clues>", "</clues>", "<description>"),
+    *("</description>", "<|box_start|>", "<|box_end|>", "<|object_ref_start|>", "<|object_ref_end|>"),
+    *("visual clues : [", "observation : [", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>"),
+)
+MARKUP = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 
 
 @given(st.one_of(MARKUP, st.text(max_size=40)), examples=300)
