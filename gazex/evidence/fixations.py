@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from math import hypot
@@ -42,49 +43,85 @@ def fixations(
     list of Point
         Maximal runs of at least 80 ms whose extent (x plus y) stays within 1° and that hold no gap over 150 ms.
     """
-    good = np.isfinite(x) & np.isfinite(y)
-    t, u, v = t_s[good], x[good] / ppd_x, y[good] / ppd_y
-    if len(t) < 2:
-        return []
-    out: list[Point] = []
-    breaks = np.r_[np.flatnonzero(np.diff(t) > MAX_GAP_S) + 1, len(t)]  # where what went before does not go on
-    signed = np.stack([u, -u, v, -v])
-    starts = np.flatnonzero(_begins(t, signed, breaks))
-    stop = 0
-    while True:
-        at = int(starts.searchsorted(stop))
-        if at == len(starts):
-            return out
-        start = int(starts[at])
-        stop = _end(signed, start, int(breaks[breaks.searchsorted(start, side="right")]))
-        duration = (t[stop - 1] - t[start]) * 1000
-        n = stop - start
-        centre = float(u[start:stop].sum() / n * ppd_x), float(v[start:stop].sum() / n * ppd_y)
-        out.append(Point(*centre, float(t[start]), float(duration)))
+    return Samples(t_s, x, y, ppd_x, ppd_y).fixations()
 
 
-def _begins(t: NDArray[np.float64], signed: NDArray[np.float64], breaks: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the samples from each one on stay together for the least duration, [N]; `signed` as for `_end`."""
-    n = len(t)
-    last = np.searchsorted(t, t + MIN_DURATION_S)
-    # t + d rounds otherwise than t' - t: put right what lies on the edge.
-    last -= (t[np.maximum(last - 1, 0)] - t >= MIN_DURATION_S) & (last > 0)
-    last += (last < n) & (t[np.minimum(last, n - 1)] - t < MIN_DURATION_S)
+class Samples:
+    """Samples of which the fixations of several stretches are wanted: what they share is worked out once.
+
+    Parameters as in `fixations`.
+    """
+
+    def __init__(
+        self, t_s: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], ppd_x: float, ppd_y: float
+    ) -> None:
+        good = np.isfinite(x) & np.isfinite(y)
+        self.t, self.ppd = t_s[good], (ppd_x, ppd_y)
+        u, v = x[good] / ppd_x, y[good] / ppd_y
+        self._places, self._signed = (u, v), np.stack([u, -u, v, -v])
+        # Where what went before does not go on.
+        breaks = np.r_[np.flatnonzero(np.diff(self.t) > MAX_GAP_S) + 1, len(self.t)]
+        last = self._least_last()
+        starts = np.flatnonzero(_begins(self._signed, last, breaks)) if len(self.t) > 1 else last[:0]
+        self._breaks, self._starts, self._last = breaks.tolist(), starts.tolist(), last[starts].tolist()
+        self._ends: dict[int, int] = {}
+
+    def _least_last(self) -> NDArray[np.int64]:
+        """The first sample that is the least duration after each one, [N]; N where there is none."""
+        t, n = self.t, len(self.t)
+        last = np.searchsorted(t, t + MIN_DURATION_S)
+        # t + d rounds otherwise than t' - t: put right what lies on the edge, one sample after the other.
+        while n and (early := (last > 0) & (t[np.maximum(last - 1, 0)] - t >= MIN_DURATION_S)).any():
+            last -= early
+        while n and (late := (last < n) & (t[np.minimum(last, n - 1)] - t < MIN_DURATION_S)).any():
+            last += late
+        return last
+
+    def fixations(self, start_s: float = -np.inf, end_s: float = np.inf) -> list[Point]:
+        """The fixations of the samples from `start_s` to `end_s`, as if there were no others."""
+        t, (u, v) = self.t, self._places
+        stop, end = int(t.searchsorted(start_s)), int(t.searchsorted(end_s, side="right"))
+        out: list[Point] = []
+        while True:
+            at = bisect_left(self._starts, stop)
+            if at == len(self._starts) or self._last[at] >= end:
+                return out
+            start = self._starts[at]
+            stop = min(end, self._end(start))
+            duration = (t[stop - 1] - t[start]) * 1000
+            n = stop - start
+            centre = float(u[start:stop].sum() / n * self.ppd[0]), float(v[start:stop].sum() / n * self.ppd[1])
+            out.append(Point(*centre, float(t[start]), float(duration)))
+
+    def _end(self, start: int) -> int:
+        """Where the samples from `start` on no longer stay together: one after the last of them."""
+        if start not in self._ends:
+            self._ends[start] = _end(self._signed, start, self._breaks[bisect_right(self._breaks, start)])
+        return self._ends[start]
+
+
+def _begins(signed: NDArray[np.float64], last: NDArray[np.int64], breaks: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the samples from each one to its `last` stay together, [N]; `signed` as for `_end`."""
     there = last < np.repeat(breaks, np.diff(breaks, prepend=0))
-    length = np.where(there, last - np.arange(n) + 1, 1)
+    length = np.where(there, last - np.arange(len(last)) + 1, 1)
     reach = _maxima(signed, length)
     return there & ((reach[0] + reach[1]) + (reach[2] + reach[3]) <= DISPERSION_DEG)
 
 
 def _maxima(rows: NDArray[np.float64], length: NDArray[np.int64]) -> NDArray[np.float64]:
-    """In every row the largest of `length` values from each one on, [rows, N], from those of 1, 2, 4, … values."""
-    power = np.frexp(length)[1] - 1
-    out, span = rows.copy(), rows
-    for level, count in enumerate(np.bincount(power)):
-        if count:
-            some = np.flatnonzero(power == level)
-            out[:, some] = np.maximum(span[:, some], span[:, some + length[some] - (1 << level)])
-        span = np.maximum(span[:, : -(1 << level)], span[:, (1 << level) :])
+    """In every row the largest of `length` values from each one on, [rows, N]; a tracker's lengths are few."""
+    out, span, reach = rows.copy(), rows, 1
+    counts = np.bincount(length)
+    for n in np.flatnonzero(counts).tolist():
+        while 2 * reach <= n:  # the largest of 1, 2, 4, … values
+            span = np.maximum(span[:, :-reach], span[:, reach:])
+            reach *= 2
+        if 8 * counts[n] > len(length):
+            of_n = np.maximum(span[:, : span.shape[1] - n + reach], span[:, n - reach :])
+            np.copyto(out[:, : of_n.shape[1]], of_n, where=length[: of_n.shape[1]] == n)
+        else:
+            some = np.flatnonzero(length == n)
+            out[:, some] = np.maximum(span[:, some], span[:, some + n - reach])
     return out
 
 

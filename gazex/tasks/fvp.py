@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from gazex.evidence import condense, fixations, gaze_in, observation_box, window_of
+import math
+from functools import lru_cache
+
+from gazex.evidence import condense, gaze_in, observation_box, window_of
+from gazex.evidence.fixations import Samples
 from gazex.schema import Visit
 from gazex.tasks.example import Example, example_of
 from gazex.tasks.finished import Finished, finish
@@ -14,10 +18,15 @@ def prompt(sentence: str) -> str:
     return f'Locate the evidence for: "{clean_text(sentence)}"'
 
 
+@lru_cache(maxsize=4)  # a visit's tasks ask for the same gaze again and again
+def _samples_of(visit: Visit) -> Samples:
+    return Samples(*gaze_in(visit, -math.inf, math.inf), visit.ppd_x, visit.ppd_y)
+
+
 def clues_of(visit: Visit, start: float, end: float, most: int, codec: Codec | None = None) -> tuple[Clue, ...]:
     """Fixations of a stretch of the reading, condensed to at most `most` points, in the codec's coordinates."""
     codec = codec or Codec(visit.rows, visit.columns)
-    points = condense(fixations(*gaze_in(visit, start, end), visit.ppd_x, visit.ppd_y), most)
+    points = condense(_samples_of(visit).fixations(start, end), most)
     return tuple(Clue(*codec.encode(p.x, p.y), min(MAX_MS, round(p.duration_ms))) for p in points)
 
 
