@@ -99,7 +99,7 @@ class CheXbert:
         if embedded is None or tuple(embedded.shape) != (words, width):
             reason = "no BERT encoder" if embedded is None else f"embeddings of {tuple(embedded.shape)}"
             raise LabelError(
-                f"{path.name} is not CheXbert's checkpoint ({reason}, not {(words, width)}); give chexbert.pth as published."
+                f"{path.name} is not CheXbert's checkpoint ({reason}, not {(words, width)}); give chexbert.pth."
             )
         encoder = BertModel(config)
         heads = torch.nn.ModuleList(torch.nn.Linear(width, 2 if name == NO_FINDING else len(CLASSES)) for name in HEADS)
