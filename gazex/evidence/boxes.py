@@ -12,10 +12,10 @@ x or of y are dropped. On an image of a quarter of the size:
   80th percentile. (The recipe asks for the percentile of "non-zero" values, but the 1e-6 leaves no zeros: it is that of
   all pixels, and a sentence that looked at less than a fifth of the image has the box of every pixel reached.)
 
-What is not in the paper is defined so. Samples with any number that is not finite are left out. A sentence without gaze,
-with none on the image, or with so little that the percentiles leave none (two samples), has no boxes. One cluster, or none, has only the holistic box. Gaze beside the image counts
-for the percentiles and for what is nearest, but leaves no Gaussian; a cluster of which every nearest sample lies beside
-the image keeps its number and has no box.
+What is not in the paper is defined so. Samples with any number that is not finite are left out. A sentence without
+gaze, with none on the image, or with so little that the percentiles leave none (two samples) has no boxes. One cluster,
+or none, has only the holistic box. Gaze beside the image counts for the percentiles and for what is nearest, but leaves
+no Gaussian; a cluster of which every nearest sample lies beside the image keeps its number and has no box.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ HOLISTIC: Final = -1
 """Number of the map of a whole sentence."""
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +129,8 @@ def foci(gaze: Gaze, start_s: float, end_s: float, rows: int, columns: int, *, s
     return [focus for focus in found if focus is not None]
 
 
-def boxes(
-    gaze: Gaze, sentences: Sequence[tuple[float, float]], rows: int, columns: int
-) -> Iterator[tuple[int, Focus]]:
-    """(Sentence from 0, Focus) of every sentence of a reading; `sentences` are (first word's start, last word's end)."""
+def boxes(gaze: Gaze, sentences: Sequence[tuple[float, float]], rows: int, columns: int) -> Iterator[tuple[int, Focus]]:
+    """(Sentence from 0, Focus) of a reading, sentence by sentence; those are (first word's start, last word's end)."""
     gaze = gaze.finite()
     for number, (start, end) in enumerate(sentences):
         for focus in foci(gaze, start, end, rows, columns):
@@ -158,10 +157,11 @@ def stamped_gaze(gaze: Gaze, degrees: float, shape: tuple[int, int], weight: Flo
     return stamped(shape, column, row, gaze.ppd_x * degrees, gaze.ppd_y * degrees, weight)
 
 
-def cluster_labels(field: Field) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def cluster_labels(field: Field) -> tuple[Ints, Ints, Ints]:
     """Columns, rows and cluster of the pixels above a tenth of the map's maximum, [N] each, row by row."""
     if not field.top_value > 0:
-        return (np.zeros(0, np.int64),) * 3
+        none = np.zeros(0, np.int64)
+        return none, none, none
     share = field.values / field.top_value
     y, x = np.nonzero(share > np.float32(THRESHOLD))
     return x + field.left, y + field.top, lattice.clusters(x, y, share[y, x])
@@ -183,32 +183,44 @@ def _cluster_maps(gaze: Gaze, shape: tuple[int, int]) -> list[tuple[float, Field
     return sorted(out, key=lambda found: found[0])
 
 
-def nearest(x: Floats, y: Floats, column: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.int64]:
+def nearest(x: Floats, y: Floats, column: Ints, row: Ints) -> Ints:
     """Index of the sample nearest to each pixel, [M]; of equally near ones the one that scipy's k-d tree finds.
 
-    The pixels come row by row. The places nearest to one sample are convex: what lies in a row between two pixels of the
-    same sample is that sample's too, and only the others are looked up.
+    The pixels come row by row. The places nearest to one sample are convex: what lies straight between two pixels of
+    the same sample is that sample's too, and only the others are looked up.
     """
     from scipy.spatial import cKDTree
 
     tree = cKDTree(np.column_stack([x, y]))
     pixels = np.column_stack([column, row]).astype(np.float64)
-    total = len(pixels)
-    first = np.r_[True, (np.diff(column) != 1) | (np.diff(row) != 0)]
-    index = np.arange(total)
-    place = index - np.flatnonzero(first)[np.cumsum(first) - 1]
-    last = np.r_[first[1:], True]
-    out = np.empty(total, np.int64)
-    known = last | (place % 4 == 0)
-    out[known] = tree.query(pixels[known])[1]
-    for step in (2, 1):
-        some = index[~known & (place % (2 * step) == step)]
-        left, right = some - step, some + np.where(last[some + 1], 1, step)
-        same = out[left] == out[right]
-        out[some[same]] = out[left[same]]
+    out = np.full(len(pixels) + 1, -1, np.int64)  # one more, for pixels that are none
+
+    def settle(some: Ints, one: Ints, other: Ints) -> None:
+        """Give pixels between `one` and `other` their sample, where those agree; look the rest up."""
+        same = (out[one] == out[other]) & (out[one] >= 0)
+        out[some[same]] = out[one[same]]
         out[some[~same]] = tree.query(pixels[some[~same]])[1]
+
+    even = np.flatnonzero(row % 2 == 0)
+    first = np.r_[True, (np.diff(column[even]) != 1) | (np.diff(row[even]) != 0)]
+    last = np.r_[first[1:], True]
+    place = np.arange(len(even)) - np.flatnonzero(first)[np.cumsum(first) - 1]
+    known = last | (place % 4 == 0)
+    out[even[known]] = tree.query(pixels[even[known]])[1]
+    for step in (2, 1):
+        some = np.flatnonzero(~known & (place % (2 * step) == step))
+        settle(even[some], even[some - step], even[some + np.where(last[some + 1], 1, step)])
         known[some] = True
-    return out
+    odd = np.flatnonzero(row % 2 == 1)
+    index = np.full((int(np.ptp(row)) + 3, int(np.ptp(column)) + 3), -1, np.int64)
+    v, u = row - row.min() + 1, column - column.min() + 1
+    index[v, u] = np.arange(len(pixels))
+    above, below = (index[v[odd] + k, u[odd]] for k in (-1, 1))
+    same = (out[above] == out[below]) & (out[above] >= 0)
+    out[odd[same]] = out[above[same]]
+    rest = odd[~same]
+    settle(rest, *(index[v[rest], u[rest] + k] for k in (-1, 1)))
+    return out[:-1]
 
 
 def _above(field: Field) -> NDArray[np.bool_]:
@@ -217,8 +229,13 @@ def _above(field: Field) -> NDArray[np.bool_]:
 
 
 def _most(field: Field) -> NDArray[np.bool_]:
+    """Values above the 80th percentile of all pixels: above the last value below that share of them."""
     shown, rest = field.logarithm()
-    return shown > np.percentile(field.placed(shown, rest), HOLISTIC_PERCENT, overwrite_input=True)
+    some = shown[shown > rest]
+    total = field.shape[0] * field.shape[1]
+    rank = (total - 1) * HOLISTIC_PERCENT // 100 - (total - len(some))
+    least = np.partition(some, rank)[rank] if rank >= 0 else rest
+    return shown > least
 
 
 def _focus(number: int, time_s: float, field: Field, inside: NDArray[np.bool_]) -> Focus | None:

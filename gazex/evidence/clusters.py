@@ -1,8 +1,9 @@
 """Places looked at during one sentence of a Visit, in pixels of its image: what our own tasks are made of.
 
-The clusters are the published recipe's (`boxes`): the same map, threshold, DBSCAN and order. What differs is asked of our
-targets: gaze beside the image counts for nothing, one place is a cluster too, two samples are gaze, and a cluster's box is
-the extent of its own pixels, not that of a map drawn around them. `boxes.foci` has the recipe's boxes.
+The clusters are the published recipe's (`boxes`): the same map, threshold, DBSCAN and order. What differs is asked of
+our targets: gaze beside the image counts for nothing, one place is a cluster too, two samples are gaze, small images
+have finer maps, and a cluster's box is the extent of its own pixels, not that of a map drawn around them. `boxes.foci`
+has the recipe's boxes.
 """
 
 from __future__ import annotations

@@ -73,12 +73,13 @@ def read_folder(folder: Path | str, *, width: int, height: int) -> Reading:
 def _check_size(width: int, height: int) -> None:
     if min(width, height) < QUARTER:
         raise FormatError(
-            f"An image of {width} × {height} pixels has no map of a quarter of its size; give its real width and height."
+            f"An image of {width} × {height} pixels has no map of a quarter of its size; "
+            "give its real width and height."
         )
     if width * height > MAX_PIXELS:
         raise FormatError(
-            f"An image of {width} × {height} pixels is larger than the {MAX_PIXELS // 1_000_000} million that are read; "
-            "give its real width and height."
+            f"An image of {width} × {height} pixels is larger than the {MAX_PIXELS // 1_000_000} million "
+            "that are read; give its real width and height."
         )
 
 
@@ -107,7 +108,8 @@ def _gaze(path: Path, width: int, height: int) -> Gaze:
         wrong = np.flatnonzero(values <= 0)
         if len(wrong):
             raise FormatError(
-                f"{path.name} has {values[wrong[0]]:g} in {column} on line {table.lines[wrong[0]]}; it must be positive."
+                f"{path.name} has {values[wrong[0]]:g} in {column} on line {table.lines[wrong[0]]}; "
+                "it must be positive."
             )
     gaze = Gaze(t, x, y, ppd_x, ppd_y)
     _check_places(gaze.finite(), path.name, width, height)
@@ -120,14 +122,14 @@ def _check_places(known: Gaze, name: str, width: int, height: int) -> None:
     x, y = known.x, known.y
     if min(width, height) >= 32 and np.abs(x).max() <= 2 and np.abs(y).max() <= 2:
         raise FormatError(
-            f"{name} has places between {min(x.min(), y.min()):g} and {max(x.max(), y.max()):g}: these look like fractions "
-            f"of the image, and pixels of its {width} × {height} are needed."
+            f"{name} has places between {min(x.min(), y.min()):g} and {max(x.max(), y.max()):g}: these look like "
+            f"fractions of the image, and pixels of its {width} × {height} are needed."
         )
     beside = ((x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)).mean()
     if beside > MOST_BESIDE:
         raise FormatError(
-            f"{name} has {100 * beside:.0f} % of its gaze beside an image of {width} × {height} pixels: give the image's "
-            "real width and height, and places in its pixels."
+            f"{name} has {100 * beside:.0f} % of its gaze beside an image of {width} × {height} pixels: give the "
+            "image's real width and height, and places in its pixels."
         )
 
 
@@ -162,6 +164,6 @@ def _check_times(t: NDArray[np.float64], sentences: list[Sentence]) -> None:
     )
     if not seen:
         raise FormatError(
-            f"The gaze, {t[0]:g} to {t[-1]:g} s, lies in no sentence of {sentences[0][1]:g} to {sentences[-1][2]:g} s; both "
-            "must count seconds from the same moment."
+            f"The gaze, {t[0]:g} to {t[-1]:g} s, lies in no sentence of {sentences[0][1]:g} to {sentences[-1][2]:g} s; "
+            "both must count seconds from the same moment."
         )

@@ -1,11 +1,11 @@
 """Key frames and the attention video: the image, dark where nobody looked (arXiv 2604.14316).
 
-A frame is gray × (0.15 + 0.85 × map) on an image of a quarter of the size, the map shown as log(1 + value + 1e-6) over its
-maximum. A sentence shows its clusters in the order of time, then its holistic map; a frame lasts one second. Sentences
-without boxes have no frames.
+A frame is gray × (0.15 + 0.85 × map) on an image of a quarter of the size, the map shown as log(1 + value + 1e-6) over
+its maximum. A sentence shows its clusters in the order of time, then its holistic map; a frame lasts one second.
+Sentences without boxes have no frames.
 
-The file is an animated PNG or WebP, by its name: both keep the gray levels as they are, play in every browser, and Pillow
-writes them; MP4 would need a codec, and a GIF has no more to give.
+The file is an animated PNG or WebP, by its name: both keep the gray levels as they are, play in every browser, and
+Pillow writes them; MP4 would need a codec.
 """
 
 from __future__ import annotations
@@ -131,9 +131,7 @@ def write_video(path: Path | str, frames: Frames, *, frame_s: float = FRAME_S) -
     how = {"lossless": True, "quality": 50, "method": 2} if kind == "WEBP" else {}
     temporary = path.with_name(path.name + ".part")
     try:
-        first.save(
-            temporary, kind, save_all=True, append_images=rest, duration=round(1000 * frame_s), loop=0, **how
-        )
+        first.save(temporary, kind, save_all=True, append_images=rest, duration=round(1000 * frame_s), loop=0, **how)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 EPS: Final = 0.3
 MIN_SAMPLES: Final = 10
 INTENSITY_WEIGHT: Final = 0.1
+RIM: Final = 2
+"""Empty pixels around a picture: as far as a look nearby goes."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,12 +51,12 @@ def clusters(x: Ints, y: Ints, intensity: NDArray[np.floating], eps: float = EPS
         return _measured(points, eps, least)
     grid = _Grid(x, y)
     within_x, within_y = (_pixels(sure / np.sqrt(2), step, v) for step, v in ((step_x, x), (step_y, y)))
-    core = grid.crowd(within_x, within_y) >= least
+    core = grid.crowded(within_x, within_y, least)
     near = _Near(points, grid, _pixels(eps, step_x, x) + 1, _pixels(eps, step_y, y) + 1, eps)
     for few in near.blocks(np.flatnonzero(~core)):
         core[few] = near.of(few)[1].sum(axis=1) >= least
-    blob = _joined(grid.blobs(core, diagonal=np.hypot(step_x, step_y) <= sure), points, core, sure, eps)
-    return _labels(blob, core, near)
+    blob = grid.blobs(core, diagonal=bool(np.hypot(step_x, step_y) <= sure))
+    return _labels(_joined(blob, points, grid.rim(core), sure, eps), core, near)
 
 
 def _standardised(v: Ints) -> Floats:
@@ -75,22 +77,36 @@ def _pixels(distance: float, step: float, v: Ints) -> int:
 
 
 class _Grid:
-    """The pixels as a picture, with one empty pixel around it."""
+    """The pixels as a picture with an empty rim around it; `place` counts its pixels row by row."""
 
     def __init__(self, x: Ints, y: Ints) -> None:
-        self.x, self.y = x - x.min() + 1, y - y.min() + 1
-        self.shape = int(self.y.max()) + 2, int(self.x.max()) + 2
-        self.index = np.full(self.shape, -1, np.int64)
-        self.index[self.y, self.x] = np.arange(len(x))
+        self.x, self.y = x - x.min() + RIM, y - y.min() + RIM
+        self.shape = int(self.y.max()) + RIM + 1, int(self.x.max()) + RIM + 1
+        self.place = self.y * self.shape[1] + self.x
+        index = np.full(self.shape[0] * self.shape[1], -1, np.int64)
+        index[self.place] = np.arange(len(x))
+        self.index = index.reshape(self.shape)
 
-    def crowd(self, half_x: int, half_y: int) -> Ints:
-        """How many pixels lie in the rectangle of ± half_x, ± half_y around each pixel, [N]."""
-        total = np.zeros((self.shape[0] + 1, self.shape[1] + 1), np.int32)
-        np.cumsum(self.index >= 0, axis=0, dtype=np.int32, out=total[1:, 1:])
-        np.cumsum(total[1:, 1:], axis=1, out=total[1:, 1:])
-        x0, x1 = np.maximum(self.x - half_x, 0), np.minimum(self.x + half_x + 1, self.shape[1])
-        y0, y1 = np.maximum(self.y - half_y, 0), np.minimum(self.y + half_y + 1, self.shape[0])
-        return total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
+    def crowded(self, half_x: int, half_y: int, least: int) -> NDArray[np.bool_]:
+        """Pixels that have so many within the rectangle of ± half_x, ± half_y, as far as a look nearby tells, [N]."""
+        first, run = _runs(self.place)
+        before = np.arange(len(run)) - first[run]
+        after = np.diff(np.r_[first, len(run)])[run] - 1 - before
+        out = np.minimum(before, half_x) + np.minimum(after, half_x) + 1 >= least
+        rest = np.flatnonzero(~out)
+        dx, dy = np.meshgrid(*(np.arange(-min(half, RIM), min(half, RIM) + 1) for half in (half_x, half_y)))
+        around = self.place[rest, None] + (dy * self.shape[1] + dx).ravel()
+        out[rest] = (self.index.ravel()[around] >= 0).sum(axis=1) >= least
+        return out
+
+    def rim(self, core: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Core pixels with a neighbour above, below or beside them that is none, [N]."""
+        picture = np.zeros(self.index.size, bool)
+        picture[self.place[core]] = True
+        inner = core.copy()
+        for step in (1, -1, self.shape[1], -self.shape[1]):
+            inner &= picture[self.place + step]
+        return core & ~inner
 
     def blobs(self, core: NDArray[np.bool_], *, diagonal: bool) -> Ints:
         """Number of the blob of core pixels that each pixel is in, [N], from 0; −1 for others.
@@ -98,29 +114,38 @@ class _Grid:
         Runs of pixels in a row are joined to the runs they touch in the next. (scipy's `label` takes longer to import
         than this takes to run.)
         """
-        width = self.shape[1]
-        place = self.y * width + self.x
-        picture = np.zeros(self.shape[0] * width, bool)
-        picture[place[core]] = True
-        edges = np.flatnonzero(picture[1:] != picture[:-1]) + 1  # the rim is empty: no run goes around a corner
-        start, stop = edges[::2], edges[1::2]
-        low = np.searchsorted(stop, start + width - diagonal, side="right")
-        high = np.searchsorted(start, stop + width + diagonal, side="left")
-        root = list(range(len(start)))
-
-        def find(k: int) -> int:
-            while root[k] != k:
-                root[k] = k = root[root[k]]
-            return k
-
-        for run, (first, last) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
-            for other in range(first, last):
-                a, b = find(run), find(other)
-                root[max(a, b)] = min(a, b)
-        _, blob = np.unique([find(k) for k in range(len(start))], return_inverse=True)
-        out = np.full(len(place), -1, np.int64)
-        out[core] = blob[np.searchsorted(start, place[core], side="right") - 1]
+        out = np.full(len(core), -1, np.int64)
+        place = self.place[core]
+        if not len(place):
+            return out
+        first, run = _runs(place)
+        start, stop = place[first], place[np.r_[first[1:], len(place)] - 1] + 1
+        low = np.searchsorted(stop, start + self.shape[1] - diagonal, side="right")
+        high = np.searchsorted(start, stop + self.shape[1] + diagonal, side="left")
+        upper = np.repeat(np.arange(len(first)), high - low)
+        lower = np.arange(len(upper)) + np.repeat(low - np.r_[0, np.cumsum(high - low)[:-1]], high - low)
+        _, blob = np.unique(_linked(len(first), upper, lower), return_inverse=True)
+        out[core] = blob[run]
         return out
+
+
+def _runs(place: Ints) -> tuple[Ints, Ints]:
+    """Where each run of consecutive places begins, [R], and which run each is in, [N]."""
+    new = np.r_[True, np.diff(place) != 1]
+    return np.flatnonzero(new), np.cumsum(new) - 1
+
+
+def _linked(count: int, a: Ints, b: Ints) -> Ints:
+    """The lowest member of the component that each of `count` things is in, given the pairs that are linked."""
+    root = np.arange(count)
+    while True:
+        low = np.minimum(root[a], root[b])
+        if np.array_equal(low, root[a]) and np.array_equal(low, root[b]):
+            return root
+        for side in (a, b):
+            np.minimum.at(root, root[side], low)
+            np.minimum.at(root, side, low)
+        root = root[root]
 
 
 class _Near:
@@ -144,38 +169,47 @@ class _Near:
         return other, (other >= 0) & (square <= self.eps**2)
 
 
-def _joined(blob: Ints, points: Floats, core: NDArray[np.bool_], sure: float, eps: float) -> Ints:
-    """Blobs with core points within eps of one another become one; the lowest number stays."""
-    count = int(blob.max()) + 1
+def _joined(blob: Ints, points: Floats, rim: NDArray[np.bool_], sure: float, eps: float) -> Ints:
+    """Blobs with core points within eps of one another become one.
+
+    Between blobs the shortest way across the picture is one between their rims. If that is `sure` they touch, if it is
+    longer than eps they do not, and in between the intensities of all their points decide.
+    """
+    count = int(blob.max(initial=-1)) + 1
     if count < 2:
         return blob
-    members = [np.flatnonzero(blob == k) for k in range(count)]
-    low = np.array([points[m, :2].min(axis=0) for m in members])
-    high = np.array([points[m, :2].max(axis=0) for m in members])
-    parent = np.arange(count)
+    outer, owner = points[rim, :2], blob[rim]
+    edges = [outer[owner == k] for k in range(count)]
+    low, high = (np.array([extreme(e, axis=0) for e in edges]) for extreme in (np.min, np.max))
+    root = np.arange(count)
     for i in range(count):
         for j in range(i + 1, count):
-            if parent[i] == parent[j]:
-                continue
             gap = np.maximum(0, np.maximum(low[i] - high[j], low[j] - high[i]))
-            if (gap**2).sum() <= eps**2 and _touch(points, members[i], members[j], low, high, i, j, eps):
-                parent[parent == parent[j]] = parent[i]
-    return np.where(blob < 0, -1, parent[blob])
+            if root[i] == root[j] or (gap**2).sum() > eps**2:
+                continue
+            apart = _apart(*(e[_beside(e, low[o], high[o], eps)] for e, o in ((edges[i], j), (edges[j], i))))
+            if sure < apart <= eps * (1 + 1e-9):
+                both = (points[blob == k] for k in (i, j))
+                apart = _apart(*(p[_beside(p, low[o], high[o], eps)] for p, o in zip(both, (j, i), strict=True)))
+            if apart**2 <= eps**2:
+                root[root == root[j]] = root[i]
+    return np.where(blob < 0, -1, root[blob])
 
 
-def _touch(
-    points: Floats, mine: Ints, other: Ints, low: Floats, high: Floats, i: int, j: int, eps: float
-) -> bool:
-    """Whether two blobs have points within eps of each other."""
+def _beside(points: Floats, low: Floats, high: Floats, eps: float) -> NDArray[np.bool_]:
+    """Points no further than eps, and a bit, from a rectangle along either axis."""
+    reach = eps * (1 + 1e-9)
+    return np.asarray(((points[:, :2] >= low - reach) & (points[:, :2] <= high + reach)).all(axis=1))
+
+
+def _apart(a: Floats, b: Floats) -> float:
+    """Distance of the nearest two points of two sets; infinite if one is empty."""
     from scipy.spatial import cKDTree
 
-    mine = mine[((points[mine, :2] >= low[j] - eps) & (points[mine, :2] <= high[j] + eps)).all(axis=1)]
-    other = other[((points[other, :2] >= low[i] - eps) & (points[other, :2] <= high[i] + eps)).all(axis=1)]
-    if len(mine) == 0 or len(other) == 0:
-        return False
-    few, many = sorted((mine, other), key=len)
-    distance, _ = cKDTree(points[few]).query(points[many])
-    return bool((distance**2 <= eps**2).any())
+    if not len(a) or not len(b):
+        return float("inf")
+    few, many = sorted((a, b), key=len)
+    return float(cKDTree(many).query(few)[0].min())
 
 
 def _labels(blob: Ints, core: NDArray[np.bool_], near: _Near) -> Ints:

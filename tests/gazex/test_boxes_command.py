@@ -18,7 +18,14 @@ from tests.gazex.test_evidence_boxes import REFERENCE, check, needs_reference, s
 
 HERE = Path(__file__).resolve().parents[2]
 COLUMNS = "sentence,cluster,x_min,y_min,x_max,y_max,cx,cy"
-WORDED = [("heart", 2.2, 3.0), (",", 3.0, 3.1), ("large", 3.1, 4.5), (".", 4.5, 5.0), ("clear", 5.4, 7.0), (".", 7.0, 8.8)]
+WORDED = [
+    ("heart", 2.2, 3.0),
+    (",", 3.0, 3.1),
+    ("large", 3.1, 4.5),
+    (".", 4.5, 5.0),
+    ("clear", 5.4, 7.0),
+    (".", 7.0, 8.8),
+]
 
 
 def write_table(path: Path, header, rows, end: str = "\n") -> None:
@@ -51,7 +58,7 @@ def refused(capsys: pytest.CaptureFixture[str], status: int, out: Path, *words: 
     assert status == 2 and said.count("\n") == 1 and said.rstrip().endswith("."), said
     for word in words:
         assert word in said
-    assert not out.exists() and not list(out.parent.glob("*.part*")) if out.parent.is_dir() else True
+    assert not out.exists() and not list(out.parent.glob("*.part*"))
 
 
 def test_it_writes_the_rows_of_every_sentence(folder, tmp_path):
@@ -65,7 +72,7 @@ def test_it_writes_the_rows_of_every_sentence(folder, tmp_path):
 
 
 def test_a_folder_as_the_dataset_has_it_gives_the_same(folder, tmp_path):
-    """Carriage returns, a byte order mark, other columns between, columns in another order, words after the last stop."""
+    """Carriage returns, a byte order mark, other columns between and in another order, words after the last stop."""
     assert boxes(folder, tmp_path / "a.csv") == 0
     rows = gaze_rows(scanpath(3, places=5))
     header = ["pupil_area_normalized", *reversed(GAZE), "window_width"]
@@ -83,7 +90,8 @@ def test_a_folder_as_the_dataset_has_it_gives_the_same(folder, tmp_path):
 def test_the_whole_program_writes_the_published_boxes_without_heavy_imports(tmp_path, name, size):
     code = (
         "import sys; from gazex.__main__ import main; status = main(sys.argv[1:]);"
-        "heavy = {'torch', 'sklearn', 'pandas', 'transformers', 'numba', 'PIL', 'scipy.ndimage', 'django'} & set(sys.modules);"
+        "heavy = {'torch', 'sklearn', 'pandas', 'transformers', 'numba', 'PIL', 'scipy.ndimage', 'django'};"
+        "heavy &= set(sys.modules);"
         "print(sorted(heavy)); sys.exit(status)"
     )
     arguments = ["boxes", str(REFERENCE / name), "--width", str(size[0]), "--height", str(size[1])]
@@ -93,7 +101,8 @@ def test_the_whole_program_writes_the_published_boxes_without_heavy_imports(tmp_
     )  # fmt: skip
     assert (run.returncode, run.stdout.strip(), run.stderr) == (0, "[]", "")
     ours, theirs = (
-        np.loadtxt(path, delimiter=",", skiprows=1) for path in (tmp_path / "b.csv", REFERENCE / name / "paper_boxes.csv")
+        np.loadtxt(path, delimiter=",", skiprows=1)
+        for path in (tmp_path / "b.csv", REFERENCE / name / "paper_boxes.csv")
     )
     assert np.array_equal(ours[:, :6], theirs[:, :6]) and np.abs(ours - theirs).max() < 0.001
 
@@ -197,7 +206,11 @@ def test_a_place_to_write_to_that_is_none_is_refused_before_anything_is_read(fol
 def test_lost_samples_and_a_sentence_without_gaze_are_no_fault(folder, tmp_path):
     """Empty cells and `nan` in any column leave the sample out; a sentence with nothing else has no rows."""
     assert boxes(folder, tmp_path / "a.csv") == 0
-    spoil(folder, G, lambda h, r: (h, [row for k, row in enumerate(r) for row in (row, ["nan", *row[1:]])[: 1 + (k % 9 == 0)]]))
+    spoil(
+        folder,
+        G,
+        lambda h, r: (h, [row for k, row in enumerate(r) for row in (row, ["nan", *row[1:]])[: 1 + (k % 9 == 0)]]),
+    )
     assert boxes(folder, tmp_path / "b.csv") == 0
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     spoil(folder, W, lambda h, r: (h, [*r, ["later", "60", "61"], [".", "61", "62"]]))

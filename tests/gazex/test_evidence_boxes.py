@@ -44,9 +44,7 @@ def check(gaze: Gaze, sentences: list[tuple[float, float]], width: int, height: 
 def golden(name: str) -> tuple[Path, dict, list[tuple]]:
     folder = REFERENCE / name
     with (folder / "paper_boxes.csv").open() as file:
-        rows = [
-            (*(int(cell) for cell in row[:6]), float(row[6]), float(row[7])) for row in list(csv.reader(file))[1:]
-        ]
+        rows = [(*(int(cell) for cell in row[:6]), float(row[6]), float(row[7])) for row in list(csv.reader(file))[1:]]
     return folder, json.loads((folder / "meta.json").read_text()), rows
 
 

@@ -20,7 +20,9 @@ def visit_of(x, y, *, rows=800, columns=900, ppd=32.0, sentences=((2.0, 9.0),), 
     )  # fmt: skip
 
 
-def looks(*places: tuple[float, float], n: int = 90, spread: float = 6.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def looks(
+    *places: tuple[float, float], n: int = 90, spread: float = 6.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     at = np.concatenate([rng.normal(place, spread, (n, 2)) for place in places])
     return at[:, 0], at[:, 1]

@@ -1,4 +1,4 @@
-"""DBSCAN of pixels is scikit-learn's, label for label: on maps of gaze, on sparse pixels, and where eps is a close call."""
+"""DBSCAN of pixels is scikit-learn's, label for label: on maps of gaze, on sparse pixels, where eps is a close call."""
 
 from __future__ import annotations
 
