@@ -8,7 +8,8 @@ files and Python's own start counted), each with its ratio to the recorded secon
 (`meta.json`; another machine's, its load unknown) and the former to the recipe written out slowly, run here
 (`tests/gazex/published_recipe.py`: the procedure's loops over samples and scikit-learn, without its plots and tables).
 The boxes are compared with the published ones. Then readings of 60 s at 600 Hz with eight sentences, made here, in
-readings a second. One thread. Targets: 100 times the recorded seconds in computing, 15 times as a program on the longer reading, 4 readings/s.
+readings a second. One thread. Targets: 100 times the recorded seconds in computing, 15 times as a program on the longer
+reading, 4 readings/s.
 """
 
 from __future__ import annotations
