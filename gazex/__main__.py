@@ -132,6 +132,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _boxes(options: argparse.Namespace) -> int:
+    _one_thread()
     from gazex.evidence.boxes import boxes
     from gazex.evidence.folder import read_folder
 
@@ -147,6 +148,7 @@ def _boxes(options: argparse.Namespace) -> int:
 
 
 def _video(options: argparse.Namespace) -> int:
+    _one_thread()
     from gazex.evidence.boxes import boxes
     from gazex.evidence.folder import read_folder
     from gazex.evidence.keyframes import FORMATS, key_frames, quarter_gray, read_gray, write_video
@@ -173,6 +175,11 @@ def _pixels(text: str, name: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise ValueError(f"--{name} is “{text[:40]}”; give the image's {name} in whole pixels.")
     return int(text)
+
+
+def _one_thread() -> None:
+    """Before numpy is imported: its matrices are small here, and more threads only wait for one another."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _check_out(path: Path) -> None:
