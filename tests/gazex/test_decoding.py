@@ -99,7 +99,7 @@ def test_whatever_is_drawn_from_the_allowed_tokens_parses_once_it_ends(tokenizer
         if whole:
             assert PARSERS[task](text)
             ended += 1
-    assert ended >= 20
+    assert ended >= 8
 
 
 @pytest.mark.parametrize("task", PARSERS)
