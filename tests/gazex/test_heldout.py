@@ -9,21 +9,19 @@ import numpy as np
 import pytest
 
 from gazex.findings import PHANTOM_FINDINGS
-from gazex.model.network import build_small
 from gazex.train import heldout
 from gazex.train.ablation import ARMS, OTHER_READER, Plan, ablation, table
 from gazex.train.ablation import _name as run_name
 from gazex.train.ablation import _run as run_one
 from gazex.train.data import PhantomRecords, coarse
 from gazex.train.heldout import HeldOut, f1
-from gazex.train.runs import small_tokenizer
 from gazex.train.stages import OBJECTIVES, small_stages
 from gazex.train.trainer import TrainError
 
 
 @pytest.fixture(scope="module")
-def network():
-    return build_small(small_tokenizer(), seed=1)
+def network(small):
+    return small.network
 
 
 @pytest.fixture(scope="module")
