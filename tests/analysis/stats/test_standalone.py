@@ -256,7 +256,7 @@ def test_a_perfect_ai_is_named() -> None:
         (
             lambda f: f[f.treatment == "A"].drop(index=[5]),
             {},
-            "Ratings are missing (1): R1 has no rating of case 0-5; the comparison needs the AI and every reader to rate",
+            "Ratings are missing (1): R1 has no rating of case 0-5; the comparison needs the AI and every reader to",
         ),
         (
             lambda f: f[f.treatment == "A"].drop(index=[25]),
