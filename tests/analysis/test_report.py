@@ -34,7 +34,7 @@ SECTIONS = [
 
 @pytest.fixture
 def analysed() -> tuple[Study, Client, AnalysisResult]:
-    study, coordinator = unblinded_comparison(readers=3, cases=12, simulated=True)
+    study, coordinator = unblinded_comparison(readers=2, cases=9, simulated=True)
     return study, signed_in(coordinator), analyse_study(study=study, actor=coordinator)
 
 
