@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,27 @@ def browser(playwright_driver: Any) -> Iterator[Any]:
     chromium = launch(playwright_driver)
     yield chromium
     chromium.close()
+
+
+def in_a_browser(look: Callable[[Any], None]) -> None:
+    """Run `look` with a browser, in a thread of its own: playwright's loop would keep Django's ORM from this one."""
+    if chromium_path() is None:
+        pytest.skip("no Chromium found: install it (apt install chromium) or set CHROMIUM to its path")
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        from playwright.sync_api import sync_playwright
+
+        try:
+            with sync_playwright() as playwright:
+                browser = launch(playwright)
+                look(browser)
+                browser.close()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,34 +16,10 @@ from PIL import Image
 from capture.tasks import process_recording
 from study.models import User
 from tests.analysis.explored import recorded_comparison
-from tests.browser import chromium_path, launch
+from tests.browser import in_a_browser
 from tests.study.viewer_harness import open_page, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("data_dir")]
-
-
-def in_a_browser(look: Callable[[Any], None]) -> None:
-    """Run `look` with a browser, in a thread of its own: playwright's loop would keep Django's ORM from this one."""
-    if chromium_path() is None:
-        pytest.skip("no Chromium found: install it (apt install chromium) or set CHROMIUM to its path")
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        from playwright.sync_api import sync_playwright
-
-        try:
-            with sync_playwright() as playwright:
-                browser = launch(playwright)
-                look(browser)
-                browser.close()
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
 
 
 def session_of(user: User) -> str:

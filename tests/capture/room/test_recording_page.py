@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from capture.models import Recording
 from capture.services import processing, recordings
 from study.models import Enrolment, Membership, User
 from study.services import reading
-from tests.browser import chromium_path, launch
+from tests.browser import in_a_browser
 from tests.factories import make_answers, make_case, make_study, make_user
 from tests.study.viewer_harness import Site, open_page, wait_until
 
@@ -142,30 +140,6 @@ def test_the_timeline_draws_what_is_missing_and_the_caption_says_it(
     assert found[3.3] == "No sample came. Samples missing by frame number."
     assert found[8.0] == "No image was on the screen."
     assert found["console"] == []
-
-
-def in_a_browser(look: Callable[[Any], None]) -> None:
-    """Run `look` with a browser, in a thread of its own: playwright's loop would keep Django's ORM from this one."""
-    if chromium_path() is None:
-        pytest.skip("no Chromium found: install it (apt install chromium) or set CHROMIUM to its path")
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        from playwright.sync_api import sync_playwright
-
-        try:
-            with sync_playwright() as playwright:
-                browser = launch(playwright)
-                look(browser)
-                browser.close()
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
 
 
 def test_a_recording_whose_gaze_has_not_come_claims_no_completeness() -> None:
