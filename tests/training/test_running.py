@@ -219,12 +219,20 @@ def test_a_run_interrupted_while_its_weights_are_kept_keeps_them_once(
 def test_a_worker_that_lost_its_run_while_keeping_the_weights_registers_nothing(
     trained: TrainingRun, monkeypatch: Any
 ) -> None:
+    asked, keep_weights = threading.Event(), running.versions.keep_weights
+
     def taken_over(**kwargs: Any) -> Held:
         TrainingRun.objects.filter(pk=trained.pk).update(token=uuid4())
+        asked.set()
         return Held.LOST
+
+    def slowly(**kwargs: Any) -> str:
+        assert asked.wait(30), "gigabytes take longer than a heartbeat"
+        return keep_weights(**kwargs)
 
     monkeypatch.setattr(running, "HEARTBEAT_S", 0.0)
     monkeypatch.setattr(leases, "renew", taken_over)
+    monkeypatch.setattr(running.versions, "keep_weights", slowly)
     assert running.work(run_id=trained.pk) is False
     trained.refresh_from_db()
     assert trained.state == TrainingRun.State.RUNNING and not ModelVersion.objects.filter(run=trained).exists()
