@@ -309,11 +309,14 @@ def test_the_researcher_builds_a_release_of_the_collection_read_and_not_of_the_c
     assert reads["collection"] in released
     assert reads["none"] not in released
     assert reads["concurrent"] not in released
-    kinds = site.ask(
+    # Of comparisons only what was read without assistance, in the one that is unblinded.
+    of_comparisons = site.ask(
         "from training.models import ReleaseRead; answer = sorted(set("
-        "ReleaseRead.objects.values_list('read__assignment__enrolment__study__kind', flat=True)))"
+        "ReleaseRead.objects.filter(read__assignment__enrolment__study__kind='comparison').values_list("
+        "'read__assignment__enrolment__study__slug', 'read__assignment__enrolment__study__state', "
+        "'read__assignment__arm__assistance')))"
     )
-    assert kinds == ["collection"]
+    assert of_comparisons == [["gazex-simulated", "unblinded", "none"]]
 
 
 def test_the_researcher_retrains_gazex_and_watches_it(researcher: Person, site: Site) -> None:
@@ -357,12 +360,16 @@ def test_the_coordinator_sees_the_simulated_comparison_analysed(coordinator: Per
     figure = page.locator("img[src$='.svg']").first
     expect(figure).to_be_visible()
     assert figure.evaluate("image => image.complete && image.naturalWidth > 0")
+    page.get_by_text("Downloads", exact=True).click()
     link = page.locator("a[href*='ratings.csv']").first
     with page.expect_download() as download:
         link.click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
     readers, cases, arms = ({row[name] for row in rows} for name in ("reader", "case", "arm"))
     assert (len(readers), len(cases), len(arms)) == (3, 10, 2)
+    page.get_by_role("link", name="Read the report").click()
+    for part in ("Primary endpoint", "Reliance on GazeX", "Gaze", "Reporting checklists"):
+        expect(page.get_by_role("heading", name=re.compile(f"^{part}")).first).to_be_visible()
 
 
 def test_nobodys_browser_complained_or_asked_a_third_party(
