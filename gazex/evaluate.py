@@ -15,6 +15,7 @@ from gazex.findings import PHANTOM_FINDINGS, SIDED
 from gazex.infer import Evidence, GazeX
 from gazex.phantoms import CALIBRATION_SEED, TEST_SEED, Phantom, make_phantom
 from gazex.train.data import simulated_visit
+from gazex.train.heldout import cosine, f1
 from gazex.train.runs import environment
 
 SCHEMA: Final = "gazeroom.evaluation/1"
@@ -85,8 +86,8 @@ def evaluate(model: GazeX, *, cases: int = 60, seed: int = TEST_SEED) -> dict[st
         by_finding[f] = {
             "positives": sum(f in t for t in truth),
             "auc": _auc(probability[f], present[f]) if f in known else None,
-            "f1": _f1(truth, said, [f]),
-            "f1_chance": chance(lambda k, f=f: _f1(truth, said[k:] + said[:k], [f])),
+            "f1": f1(truth, said, [f]),
+            "f1_chance": chance(lambda k, f=f: f1(truth, said[k:] + said[:k], [f])),
             "box_iou": _mean([b[0] for b in boxes]),
             "box_iou_mean_box": _mean([b[1] for b in boxes]),
             "boxes": len(boxes),
@@ -99,8 +100,8 @@ def evaluate(model: GazeX, *, cases: int = 60, seed: int = TEST_SEED) -> dict[st
         "cases": cases,
         "normal_cases": sum(not t for t in truth),
         "report": {
-            "f1": _f1(truth, said, PHANTOM_FINDINGS),
-            "f1_chance": chance(lambda k: _f1(truth, said[k:] + said[:k], PHANTOM_FINDINGS)),
+            "f1": f1(truth, said, PHANTOM_FINDINGS),
+            "f1_chance": chance(lambda k: f1(truth, said[k:] + said[:k], PHANTOM_FINDINGS)),
             "verified_of_right": _mean(right),
             "verified_of_wrong": _mean(wrong),
         },
@@ -119,13 +120,13 @@ def evaluate(model: GazeX, *, cases: int = 60, seed: int = TEST_SEED) -> dict[st
             "n": len(all_boxes),
         },
         "gaze": {
-            "similarity": _mean([_cosine(a, b) for a, b in zip(maps_model, maps_read, strict=True)]),
+            "similarity": _mean([cosine(a, b) for a, b in zip(maps_model, maps_read, strict=True)]),
             "similarity_chance": chance(
-                lambda k: _mean([_cosine(a, b) for a, b in zip(maps_model, maps_read[k:] + maps_read[:k], strict=True)])
+                lambda k: _mean([cosine(a, b) for a, b in zip(maps_model, maps_read[k:] + maps_read[:k], strict=True)])
             ),
-            "similarity_abnormal": _mean([_cosine(maps_model[i], maps_read[i]) for i in abnormal]),
+            "similarity_abnormal": _mean([cosine(maps_model[i], maps_read[i]) for i in abnormal]),
             "similarity_abnormal_chance": chance(
-                lambda k: _mean([_cosine(maps_model[i], maps_read[(i + k) % cases]) for i in abnormal])
+                lambda k: _mean([cosine(maps_model[i], maps_read[(i + k) % cases]) for i in abnormal])
             ),
         },
         "parse_failures": {
@@ -184,27 +185,9 @@ def _dwell(
     return gaze_map(x, y, rows, columns, 0.06 * columns, 0.06 * rows, MAP, w)
 
 
-def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float((a * b).sum() / norm) if norm > 0 else 0.0
-
-
 def _mean(values: Sequence[float | bool | None]) -> float | None:
     numbers = [float(v) for v in values if v is not None]
     return float(np.mean(numbers)) if numbers else None
-
-
-def _f1(truth: Sequence[dict[str, str]], said: Sequence[dict[str, str]], findings: Sequence[str]) -> float | None:
-    """Micro-F1 over findings; a positive counts only with the right side."""
-    hit = miss = extra = 0
-    for t, s in zip(truth, said, strict=True):
-        for f in findings:
-            right = f in t and f in s and t[f] == s[f]
-            hit += right
-            miss += f in t and not right
-            extra += f in s and not right
-    total = 2 * hit + miss + extra
-    return 2 * hit / total if total else None
 
 
 def _auc(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float | None:

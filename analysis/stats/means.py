@@ -39,10 +39,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from analysis.stats.components import COVARIANCES
+from analysis.stats.laws import t_critical
 from analysis.stats.obuchowski_rockette import RANDOM, Interval, Random, analyse, interval
+from analysis.stats.options import known
 from analysis.stats.ratings import RatingsError, in_order, name_of, row_word, sentence_list
 from analysis.stats.results import Cell, Findings, ReaderDifference, Result, reference_last, result_from
 
@@ -400,9 +401,8 @@ def ratio_of(
         return found
     if not 0 < found.estimate < 1:
         return dataclasses.replace(found, lower=None, upper=None)
-    law = stats.norm if math.isinf(found.df) else stats.t(found.df)
     centre = math.log(found.estimate / (1 - found.estimate))
-    half = float(law.ppf(1 - alpha / 2)) * found.se / (found.estimate * (1 - found.estimate))
+    half = t_critical(alpha, found.df) * found.se / (found.estimate * (1 - found.estimate))
     return dataclasses.replace(found, lower=_expit(centre - half), upper=_expit(centre + half))
 
 
@@ -639,12 +639,8 @@ def _in_order(reads: Reads, reference: str | None) -> Reads:
 
 
 def _check(covariance: str, random: str, alpha: float, margin: float | None) -> None:
-    for argument, given, allowed in (
-        ("covariance", covariance, (*COVARIANCES, "pairwise")),
-        ("random", random, RANDOM),
-    ):
-        if given not in allowed:
-            raise RatingsError(f"{argument} is {given!r}; it must be one of {', '.join(map(repr, allowed))}.")
+    known("covariance", covariance, (*COVARIANCES, "pairwise"))
+    known("random", random, RANDOM)
     if not 0 < alpha < 1:
         raise RatingsError(f"alpha is {alpha}; it must be between 0 and 1.")
     if margin is not None and not (margin > 0 and math.isfinite(margin)):

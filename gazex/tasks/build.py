@@ -1,9 +1,9 @@
-"""All examples of a visit, and of many: what `python -m gazex examples` writes."""
+"""All examples of a visit: what `python -m gazex examples` writes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gazex.findings import FINDINGS
@@ -103,12 +103,6 @@ def _asked(visit: Visit) -> list[str]:
     for text, _, _ in visit.sentences:
         known |= {f for f, mention in mentions(text) if mention == "negative" and f not in visit.labels}
     return [f for f in FINDINGS if f in known]
-
-
-def build_all(visits: Iterable[Visit], **how: object) -> Iterator[Example]:
-    """The examples of several visits, one visit after the other; see `build`."""
-    for visit in visits:
-        yield from build(visit, **how)  # type: ignore[arg-type]
 
 
 def read_prompts(path: Path | str) -> dict[str, str]:

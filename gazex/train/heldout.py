@@ -126,8 +126,8 @@ class HeldOut:
     def _similarity(self, maps: Sequence[Array]) -> dict[str, Any]:
         read = [case.dwell for case in self.cases]
         n = len(read)
-        own = [_cosine(a, b) for a, b in zip(maps, read, strict=True)]
-        other = [float(np.mean([_cosine(maps[i], read[(i + k) % n]) for k in SHIFTS])) for i in range(n)]
+        own = [cosine(a, b) for a, b in zip(maps, read, strict=True)]
+        other = [float(np.mean([cosine(maps[i], read[(i + k) % n]) for k in SHIFTS])) for i in range(n)]
         abnormal = [i for i, case in enumerate(self.cases) if case.labels]
         return {
             "similarity": float(np.mean(own)),
@@ -246,6 +246,7 @@ def _pooled(heat: Array) -> Array:
     return np.maximum(resize(heat.astype(np.float32), *MAP).astype(np.float64), 0)
 
 
-def _cosine(a: Array, b: Array) -> float:
+def cosine(a: Array, b: Array) -> float:
+    """Cosine of two maps; 0 where one of them is empty."""
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float((a * b).sum() / norm) if norm > 0 else 0.0

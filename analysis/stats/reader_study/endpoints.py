@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.stats.curves import average_roc, empirical_roc, pooled_roc
+from analysis.stats.laws import t_above
 from analysis.stats.mrmc import Result, analyze
 from analysis.stats.multiplicity import ADJUSTMENTS
 from analysis.stats.ratings import RatingsError
@@ -150,8 +151,8 @@ def verdict(comparison: dict[str, Any], endpoint: dict[str, Any], plan: dict[str
     difference, se = comparison["difference"], comparison["se"]
     if difference is None or se is None or not se > 0:
         return out
-    law = stats.norm if comparison["df"] in (None, "infinite") else stats.t(comparison["df"])
-    above, below = float(law.sf((difference + margin) / se)), float(law.cdf((difference - margin) / se))
+    df = math.inf if comparison["df"] in (None, "infinite") else comparison["df"]
+    above, below = t_above((difference + margin) / se, df), t_above((margin - difference) / se, df)
     out["p"] = above if hypothesis == "noninferiority" else max(above, below)
     out["shown"] = bool(out["p"] < plan["alpha"] / 2)
     return out
@@ -235,10 +236,6 @@ def changes(table: pd.DataFrame, reference: str, arm: str, threshold: int) -> di
             "right_to_wrong": int((before & ~after).sum()),
         }
     return {"threshold": threshold, "pairs": len(both), "readers": per_reader}
-
-
-#: The fewest cases of each class of which a subgroup's effect is worth printing.
-FEWEST = 2
 
 
 def subgroups(tables: Tables, plan: dict[str, Any]) -> list[dict[str, Any]]:
