@@ -149,9 +149,9 @@ def _compile(phrase: str) -> str:
         if inner == ".." and not optional:
             parts.append(r"(?:[\w'~.]+ ){0,8}?")
             continue
-        if not re.fullmatch(r"[a-z0-9']+\*?(?:/[a-z0-9']+\*?)*|,", inner):
+        if not re.fullmatch(r"[a-z0-9']+\*?(?:/[a-z0-9']+\*?)*|[,:]", inner):
             raise ValueError(
-                f"{RULES.name}: “{word}” in “{phrase}” is neither a word, word*, word/word, (word) nor “..” nor “,”."
+                f"{RULES.name}: “{word}” in “{phrase}” is neither a word, word*, word/word, (word) nor “..” “,” “:”."
             )
         one = "|".join(w.replace("*", "[a-z]*") for w in inner.split("/"))
         parts.append(f"(?:(?:{one}) )?" if optional else f"(?:{one}) ")
@@ -222,7 +222,9 @@ def _polarity(clause: str, start: int, end: int, cues: _Cues) -> Mention:
     if cues["doubt"].search(readable) or cues["doubt_ahead"].search(readable[:end]):
         return "uncertain"
     denied = _follows("deny_after", readable, start, end, cues) or _follows("not_seen", readable, start, end, cues)
-    if denied or cues["deny_before"].search(_blank(readable, cues["not_seen"])[:end]):
+    before = _blank(readable, cues["not_seen"])[:end]
+    here = f" {before.rsplit(' , ', 1)[-1]}"
+    if denied or cues["deny_before"].search(before) or cues["deny_to_comma"].search(here):
         return "negative"
     words = clause[:start].split()[-_NEAR:], clause[start:end].split(), clause[end:].split()[:_NEAR]
     if (
