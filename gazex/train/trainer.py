@@ -27,6 +27,8 @@ from gazex.model.network import GazeXNetwork
 from gazex.tasks.example import Example
 from gazex.train.collate import Batch, collate
 from gazex.train.data import Record
+from gazex.train.muon import Muon
+from gazex.train.shares import Shares, SharesError, split
 from gazex.train.stages import Stage
 
 log = logging.getLogger(__name__)
@@ -136,6 +138,7 @@ def train(
     seed: int,
     resume: bool = False,
     muon: bool = False,
+    processes: int = 1,
     checkpoint_every_s: float = 20.0,
     after_step: Callable[[int], None] | None = None,
 ) -> RunState:
@@ -158,6 +161,9 @@ def train(
         refused.
     muon
         Matrices by Muon (Jordan 2024), scaled to AdamW's step (Liu et al., arXiv 2502.16982); AdamW otherwise.
+    processes
+        Each takes its share of every batch (see `gazex.train.shares`). The weights depend on their number, since a
+        share is a batch of its own in noise and in means.
     checkpoint_every_s
         Seconds between checkpoints; one is written after the last step and on SIGTERM in any case.
     after_step
@@ -184,14 +190,16 @@ def train(
     optimizers: list[torch.optim.Optimizer] = []
     if muon:
         hidden = [p for n, p in parameters.items() if p.ndim == 2 and "embed" not in n and not n.startswith("heat.")]
-        optimizers.append(torch.optim.Muon(hidden, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(Muon(hidden, weight_decay=0.05))
         decayed = [p for p in decayed if all(p is not q for q in hidden)]
     optimizers.append(
         torch.optim.AdamW(
             [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98)
         )
     )
-    plan = json.dumps({"seed": seed, "stages": [s.to_dict() for s in stages]}, sort_keys=True)
+    plan = json.dumps(
+        {"seed": seed, "stages": [s.to_dict() for s in stages], "processes": processes}, sort_keys=True
+    )
     step, elapsed, last = 0, 0.0, float("nan")
     path = out / CHECKPOINT
     if path.is_file():
@@ -234,26 +242,36 @@ def train(
             os.fsync(file.fileno())
         temporary.replace(path)  # whole or not at all, whenever the process dies
 
+    def work(at: int, share: int) -> tuple[float, dict[str, float]]:
+        stage, _ = learning_rate(stages, at)
+        rng = np.random.default_rng(np.random.SeedSequence([seed, at]))
+        chosen = choose(source.draw(stage.batch, rng), stage, rng)
+        if not stage.heat and not any(examples for _, examples in chosen):
+            raise TrainError("No visit gives an example for the objectives that are switched on.")
+        noise = np.random.default_rng(np.random.SeedSequence([seed, at, share]))
+        mine = chosen[split(len(chosen), processes)[share]]
+        if not mine:
+            return 0.0, {}
+        loss, parts = loss_of(network, collate(mine, network.processor, rng=noise), stage)
+        weight = len(mine) / len(chosen)
+        if loss.requires_grad:
+            (weight * loss).backward()
+        return weight * float(loss.detach()), {name: weight * value for name, value in parts.items()}
+
     network.train()
     saved_at = time.monotonic()
-    with _sigterm() as stopped:
+    with _sigterm() as stopped, Shares(network, work, processes) as shares:
         while step < total:
             stage, lr = learning_rate(stages, step)
-            rng = np.random.default_rng(np.random.SeedSequence([seed, step]))
-            chosen = choose(source.draw(stage.batch, rng), stage, rng)
-            batch = collate(chosen, network.processor, rng=rng)
-            if not batch.rows and not stage.heat:
-                raise TrainError("No visit gives an example for the objectives that are switched on.")
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = lr
-            loss, parts = loss_of(network, batch, stage)
-            last = float(loss.detach())
+            try:
+                last, parts = shares.gradients(step)
+            except SharesError as error:
+                raise TrainError(str(error)) from None
             if not math.isfinite(last):
                 raise TrainError(f"The loss is no longer finite at step {step + 1}; lower the learning rate.")
-            for optimizer in optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()

@@ -44,9 +44,10 @@ def _weights(network) -> dict[str, torch.Tensor]:
     return {n: p.detach().clone() for n, p in network.named_parameters()}
 
 
-def test_a_run_killed_between_checkpoints_and_resumed_ends_with_identical_weights(tmp_path: Path):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_killed_between_checkpoints_and_resumed_ends_with_identical_weights(processes: int, tmp_path: Path):
     whole = load_network("small", trainable=True)
-    assert train(whole, _source(whole), STAGES, tmp_path / "whole", seed=5).finished
+    assert train(whole, _source(whole), STAGES, tmp_path / "whole", seed=5, processes=processes).finished
 
     killed = load_network("small", trainable=True)
 
@@ -55,9 +56,12 @@ def test_a_run_killed_between_checkpoints_and_resumed_ends_with_identical_weight
             raise Killed
 
     with pytest.raises(Killed):
-        train(killed, _source(killed), STAGES, tmp_path / "killed", seed=5, checkpoint_every_s=0.0, after_step=kill)
+        train(
+            killed, _source(killed), STAGES, tmp_path / "killed",
+            seed=5, processes=processes, checkpoint_every_s=0.0, after_step=kill,
+        )  # fmt: skip
     again = load_network("small", trainable=True)
-    state = train(again, _source(again), STAGES, tmp_path / "killed", seed=5, resume=True)
+    state = train(again, _source(again), STAGES, tmp_path / "killed", seed=5, resume=True, processes=processes)
     assert state.finished
     for name, value in _weights(whole).items():
         assert torch.equal(value, _weights(again)[name]), name
