@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from gazex.calibration import Calibration, fine_heat, region_box, shrink_box
+from gazex.decoding import ConstrainedLogits
 from gazex.findings import FINDINGS, SIDED, label_sentence, side_of
 from gazex.model.config import ModelError
 from gazex.model.network import GazeXNetwork, Visual, load_network, resolve, weights_sha256
@@ -190,7 +191,7 @@ class GazeX:
     def locate(self, pixels: NDArray[np.uint16], sentence: str) -> Located | None:
         """Ground a sentence: the model's answer to "locate the evidence", 0–1000; None where it does not parse."""
         image = self.processor.patchify([self.processor.prepare(pixels)])
-        text = self._generate([image], fvp.prompt(clean_text(sentence)), LOCATED_TOKENS)[0]
+        text = generate(self.network, [image], fvp.prompt(clean_text(sentence)), LOCATED_TOKENS, task="fvp")[0]
         try:
             return parse_located(text) if text is not None else None
         except ParseError:
@@ -208,8 +209,8 @@ class GazeX:
         visual = self.network.see(patched)
         heat = self._heat(visual)
         probabilities = self._probabilities(visual, heat)
-        reports = self._generate(patched, report.PROMPT, REPORT_TOKENS)
-        inspections = self._generate(patched, gtm.PROMPT, STEPS_TOKENS)
+        reports = generate(self.network, patched, report.PROMPT, REPORT_TOKENS, task="report")
+        inspections = generate(self.network, patched, gtm.PROMPT, STEPS_TOKENS, task="gtm")
         out = []
         for k, pixels in enumerate(images):
             rows, columns = pixels.shape
@@ -260,9 +261,6 @@ class GazeX:
         logits = self.network.next_logits(visual, pad_rows(rows, self.processor))[:, first]
         shares = torch.softmax(logits, dim=-1).cpu().tolist()
         return [dict(zip(VQA_ANSWERS, row, strict=True)) for row in shares]
-
-    def _generate(self, images: Sequence[Image], prompt: str, most: int) -> list[str | None]:
-        return generate(self.network, images, prompt, most)
 
     def _sentences(
         self,
@@ -348,11 +346,18 @@ class GazeX:
 
 @torch.inference_mode()
 def generate(
-    network: GazeXNetwork, images: Sequence[Image], prompt: str | Sequence[str], most: int, *, kind: str = "image"
+    network: GazeXNetwork,
+    images: Sequence[Image],
+    prompt: str | Sequence[str],
+    most: int,
+    *,
+    task: str,
+    kind: str = "image",
 ) -> list[str | None]:
     """Greedy answers about images (or, with `kind` "video", films of key frames), one prompt for all or one each.
 
-    None where the answer did not end within `most` tokens. Images of one grid go together.
+    Only tokens that keep an answer on the grammar of `task` are chosen, so an answer that ends also parses; None where
+    it did not end within `most` tokens. Images of one grid go together.
     """
     prompts = [prompt] * len(images) if isinstance(prompt, str) else list(prompt)
     processor, device = network.processor, network.device
@@ -366,12 +371,14 @@ def generate(
         members = list(group)
         rows = pad_rows([(processor.prompt_ids(prompts[k], grid, kind), [], k) for k in members], processor, kind)
         network.core.model.rope_deltas = None
+        decoder = network.decoder(task, grid[0] if task == "sda" else 0)
         answered = network.qwen.generate(
             input_ids=rows.input_ids.to(device),
             attention_mask=rows.attention_mask.to(device),
             mm_token_type_ids=rows.mm_token_type_ids.to(device),
             max_new_tokens=most,
             do_sample=False,
+            logits_processor=[ConstrainedLogits(decoder, rows.input_ids.shape[1])],
             eos_token_id=processor.end_id,
             pad_token_id=processor.pad_id,
             **{

@@ -7,14 +7,16 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 
+from gazex.decoding import ConstrainedDecoder, Vocabulary, grammar_of
 from gazex.model.config import (
     FILE,
     LORA_TARGETS,
@@ -57,7 +59,11 @@ class GazeXNetwork(nn.Module):
     def __init__(self, qwen: Any, heat: HeatHead | None, config: GazeXConfig, processor: Processor) -> None:
         super().__init__()
         self.qwen, self.heat, self.config, self.processor = qwen, heat, config, processor
+        patches = self.core.model.visual.patch_embed
+        patches.forward = MethodType(_embed_patches, patches)
         self.merge = processor.merge
+        self._vocabulary: Vocabulary | None = None
+        self._decoders: dict[tuple[str, int], ConstrainedDecoder] = {}
 
     @property
     def core(self) -> Any:
@@ -68,6 +74,15 @@ class GazeXNetwork(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def decoder(self, task: str, frames: int = 0) -> ConstrainedDecoder:
+        """What keeps answers to a task on its grammar (see `grammar_of`). It is kept: it learns its states as it goes."""
+        key = task, frames
+        if key not in self._decoders:
+            size = int(self.core.config.get_text_config().vocab_size)
+            self._vocabulary = self._vocabulary or Vocabulary.of(self.processor.tokenizer, size=size)
+            self._decoders[key] = ConstrainedDecoder(grammar_of(task, frames=frames), self._vocabulary)
+        return self._decoders[key]
+
     def see(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> Visual:
         """Visual tokens of images given as (patches, grid)."""
         patches = torch.cat([p for p, _ in images]).to(self.device)
@@ -76,7 +91,8 @@ class GazeXNetwork(nn.Module):
         return Visual(list(features.pooler_output), grids)
 
     def heat_logits(self, visual: Visual) -> list[Tensor]:
-        """Every map of the head for each image: as `heat_maps`, then those of the left side and of the whole dwell."""
+        """Every map of the head for each image: as `heat_maps`, then those of the left side, of what was not spoken of, and of the
+        whole dwell."""
         if self.heat is None:
             raise ModelError("This model has no gaze-heat head; train one with `python -m gazex train`.")
         m = self.merge
@@ -142,6 +158,12 @@ class GazeXNetwork(nn.Module):
             path.chmod(0o644)
 
 
+def _embed_patches(module: Any, patches: Tensor) -> Tensor:
+    """Qwen2-VL's patch embedding. A convolution as wide as its stride is a matrix product, and quicker as one."""
+    weight = module.proj.weight
+    return linear(patches.to(weight.dtype), weight.flatten(1))
+
+
 @dataclass
 class TextRows:
     """A batch of texts: [B, L] each (right-padded), for each row the number of its image in the `Visual`, and whether
@@ -176,7 +198,7 @@ def build_small(tokenizer: Any, *, seed: int, heat: bool = True) -> GazeXNetwork
     qwen_cfg = small_qwen_config(ids, len(tokenizer))
     qwen = Qwen2VLForConditionalGeneration(qwen_cfg)
     _scale(qwen)
-    config = small_config() if heat else replace(small_config(), heat_findings=(), heat_left=(), heat_dwell=False)
+    config = small_config() if heat else replace(small_config(), heat_findings=(), heat_left=(), heat_dwell=False, heat_unspoken=False)
     head = HeatHead(128, config.heat_channels, config.heat_cells) if heat else None
     return GazeXNetwork(qwen, head, config, _processor(tokenizer, config, qwen_cfg))
 

@@ -73,7 +73,7 @@ class HeldOut:
 
     def report(self, network: GazeXNetwork) -> dict[str, Any]:
         """Micro-F1 of the reports (finding and side), chance, and for each case the share of findings said rightly."""
-        texts = generate(network, self._images(range(len(self.cases))), report.PROMPT, REPORT_TOKENS)
+        texts = generate(network, self._images(range(len(self.cases))), report.PROMPT, REPORT_TOKENS, task="report")
         said: list[dict[str, str]] = []
         invalid = 0
         for text in texts:
@@ -111,7 +111,7 @@ class HeldOut:
 
     def trajectories(self, network: GazeXNetwork) -> dict[str, Any]:
         """Cosine of the dwell map of the trajectory a network writes with the reader's, beside chance; invalid is 0."""
-        texts = generate(network, self._images(range(len(self.cases))), gtm.PROMPT, STEPS_TOKENS)
+        texts = generate(network, self._images(range(len(self.cases))), gtm.PROMPT, STEPS_TOKENS, task="gtm")
         maps, invalid = [], 0
         for text in texts:
             try:
@@ -154,7 +154,7 @@ class HeldOut:
                 keys.append((located.finding, case.labels.get(located.finding, "")))
         scores, prior, invalid = [], [], 0
         for first in range(0, len(images), 64):
-            texts = generate(network, images[first : first + 64], prompts[first : first + 64], LOCATED_TOKENS)
+            texts = generate(network, images[first : first + 64], prompts[first : first + 64], LOCATED_TOKENS, task="fvp")
             for k, text in enumerate(texts, start=first):
                 rest = [b for j, b in enumerate(truth) if keys[j] == keys[k] and j != k]
                 prior.append(iou(np.mean(rest, axis=0).tolist(), truth[k]) if rest else 0.0)
@@ -189,7 +189,7 @@ class HeldOut:
                 boxes = [unit_box(b, record.codec.rows, record.codec.columns) for b in example.frames]
                 videos.append(self.processor.key_frames(record.image.astype(np.float32), boxes))
             prompt = self.cases[which[0]].record.examples["sda"][0].prompt
-            for k, text in zip(which, generate(network, videos, prompt, 40, kind="video"), strict=True):
+            for k, text in zip(which, generate(network, videos, prompt, 40, task="sda", kind="video"), strict=True):
                 want = parse_sequence(self.cases[k].record.examples["sda"][0].target, frames)
                 chance.append(1 / frames)
                 try:
