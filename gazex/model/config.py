@@ -61,9 +61,12 @@ class GazeXConfig:
         tokens the side.
     heat_dwell
         Whether the head draws one map more: the dwell of the whole reading.
+    heat_unspoken
+        Whether it draws the gaze before the first sentence's window too: what draws the eye and is not spoken of.
     detail_and_place
         Whether the second colour channel holds the local contrast and the third each pixel's place instead of the gray
-        value again: details are faint beside the organs, and a patch does not say on which side it lies.
+        value again: details are faint beside the organs, and a patch does not say on which side it lies. Of a patch's
+        two copies one holds fine detail and the place along x, the other coarser detail and the place along y.
     coordinate_step
         Places in answers are rounded to multiples of this (of 1000), dwell times to 100 ms; 1 rounds nothing.
     base
@@ -83,6 +86,7 @@ class GazeXConfig:
     heat_sigma: float = 0.06
     heat_left: tuple[str, ...] = ()
     heat_dwell: bool = False
+    heat_unspoken: bool = False
     detail_and_place: bool = False
     coordinate_step: int = 1
     base: str | None = None
@@ -90,7 +94,7 @@ class GazeXConfig:
 
     @property
     def heat_channels(self) -> int:
-        return len(self.heat_findings) + len(self.heat_left) + self.heat_dwell
+        return len(self.heat_findings) + len(self.heat_left) + self.heat_unspoken + self.heat_dwell
 
     def save(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
@@ -110,8 +114,10 @@ class GazeXConfig:
 def small_config() -> GazeXConfig:
     """Settings of the small model as it is trained now."""
     return GazeXConfig(
+        image_size=(140, 140),
         heat_left=tuple(f for f in PHANTOM_FINDINGS if f in SIDED),
         heat_dwell=True,
+        heat_unspoken=True,
         detail_and_place=True,
         coordinate_step=20,
     )
@@ -142,7 +148,7 @@ def qwen_training_config(base: str) -> GazeXConfig:
 
 
 def small_qwen_config(token_ids: dict[str, int], vocabulary: int) -> Any:
-    """`Qwen2VLConfig` of the small GazeX: vision 3×96, language 3×128, patch 8 of 112 px: 49 visual tokens.
+    """`Qwen2VLConfig` of the small GazeX: vision 3×96, language 3×128, patch 10 of 140 px: 49 visual tokens.
 
     rope_theta is 10: at Qwen's 1e6, with heads of 32, left and right of a 7×7 token grid are nearly the same to the
     language model.
@@ -170,7 +176,7 @@ def small_qwen_config(token_ids: dict[str, int], vocabulary: int) -> Any:
             "num_heads": 3,
             "mlp_ratio": 3,
             "hidden_act": "gelu",
-            "patch_size": 8,
+            "patch_size": 10,
             "spatial_merge_size": 2,
             "temporal_patch_size": 2,
         },

@@ -40,7 +40,9 @@ PRETOKENIZE: Final = (
 )
 
 
-def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = 900, numbers: Iterable[int] = ()) -> Any:
+def train_tokenizer(
+    corpus: Iterable[str], *, vocabulary: int = 900, numbers: Iterable[int] = (), pieces: Iterable[str] = ()
+) -> Any:
     """Train a `Qwen2Tokenizer` on texts.
 
     Parameters
@@ -51,6 +53,8 @@ def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = 900, numbers: It
         Size of the BPE vocabulary without special tokens; at least 256 bytes.
     numbers
         Whole numbers that are one token each; all others are spelled digit by digit.
+    pieces
+        Other pieces of text that are one token each wherever they stand.
 
     Returns
     -------
@@ -85,6 +89,7 @@ def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = 900, numbers: It
         pad_token="<|endoftext|>",
     )
     tokenizer.add_tokens([AddedToken(str(n), single_word=True, normalized=False) for n in numbers])
+    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in pieces])
     tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS])
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer

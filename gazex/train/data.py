@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from capture.gaze.simulate.reader import PROTOCOL, Habit, Scanpath, inspect, phrase
 from gazex.evidence import gaze_in, gaze_map, sentence_map
+from gazex.evidence.windows import LEAD_S
 from gazex.findings import label_sentence
 from gazex.model.processor import Processor
 from gazex.phantoms import TRAIN_SEED, Phantom, make_phantom
@@ -34,6 +35,8 @@ PIXELS_PER_DEGREE: Final = 1 / 26
 TASKS: Final = ("report", "vqa", "fvp", "gtm", "sda")
 MOST_POINTS: Final = 4
 """Points a step of a trajectory may have."""
+READINGS: Final = 3
+"""Times the simulated reader reads a training phantom."""
 SHUFFLE_SEED: Final = 7
 """Of the order in which key frames are shown."""
 _PLACE: Final = re.compile(r"\((\d+),(\d+)(?:,(\d+))?\)")
@@ -156,6 +159,11 @@ def record_of(visit: Visit, pixels: NDArray[np.uint16], processor: Processor, fi
         side, channel = visit.labels.get(finding), list(findings).index(finding)
         heat = np.concatenate([heat, heat[channel][None] if side in {"left", "bilateral"} else 0 * heat[:1]])
         known = np.append(known, known[channel] if side is not True else np.float32(0))
+    if processor.config.heat_unspoken:
+        first = min((t0 for _, t0, _ in visit.sentences), default=-np.inf) - LEAD_S
+        unspoken = dwell_map(visit, shape, processor.config.heat_sigma, before_s=first)
+        heat = np.concatenate([heat, unspoken[None].astype(np.float16)])
+        known = np.append(known, np.float32(bool(visit.sentences)))
     if processor.config.heat_dwell:
         dwell = dwell_map(visit, shape, processor.config.heat_sigma)
         heat = np.concatenate([heat, dwell[None].astype(np.float16)])
@@ -177,9 +185,11 @@ def _examples_of_speech(visit: Visit, processor: Processor) -> dict[str, list[Ex
     return {"report": report.examples(visit), "gtm": [replace(e, target=coarse(e.target, step)) for e in inspections]}
 
 
-def dwell_map(visit: Visit, shape: tuple[int, int], sigma: float) -> NDArray[np.float64]:
-    """Map of a whole reading's gaze, σ as a share of the image (see `gaze_map`)."""
-    t, x, y = gaze_in(visit, -np.inf, np.inf)
+def dwell_map(
+    visit: Visit, shape: tuple[int, int], sigma: float, *, before_s: float = np.inf
+) -> NDArray[np.float64]:
+    """Map of a reading's gaze, whole or before a time, σ as a share of the image (see `gaze_map`)."""
+    t, x, y = gaze_in(visit, -np.inf, before_s)
     del t
     return gaze_map(x, y, visit.rows, visit.columns, sigma * visit.columns, sigma * visit.rows, shape)
 
@@ -198,7 +208,10 @@ def coarse(target: str, step: int) -> str:
 
 
 class PhantomRecords:
-    """Phantoms of one series as records, drawn when asked for; the last `keep` stay in memory."""
+    """Phantoms of one series as records, drawn when asked for; the last `keep` stay in memory.
+
+    Each is read `readings` times: the trajectories differ as one reader's do, and only what they share can be learnt.
+    """
 
     def __init__(
         self,
@@ -207,10 +220,11 @@ class PhantomRecords:
         *,
         seed: int = TRAIN_SEED,
         normal_share: float = 0.1,
+        readings: int = READINGS,
         keep: int = 8192,
     ) -> None:
         self.processor, self.findings, self.seed = processor, findings, seed
-        self.normal_share, self.keep = normal_share, keep
+        self.normal_share, self.readings, self.keep = normal_share, readings, keep
         self._kept: OrderedDict[int, Record] = OrderedDict()
 
     def __getitem__(self, index: int) -> Record:
@@ -233,11 +247,10 @@ class PhantomRecords:
         )
         visit, _ = simulated_visit(phantom, seed=self.seed)
         record = record_of(visit, phantom.pixels, self.processor, self.findings)
-        # Which of several wordings a reader chose cannot be seen in the image; so small a model is taught one.
-        labels = phantom.labels
-        plain = [phrase(f, labels.get(f, ""), present=f in labels) for f, _ in PROTOCOL]
-        said = [(text, t0, t1) for text, (_, t0, t1) in zip(plain, visit.sentences, strict=True)]
-        record.examples |= _examples_of_speech(replace(visit, sentences=said), self.processor)
+        record.examples |= _examples_of_speech(_in_plain_words(visit, phantom), self.processor)
+        for again in range(1, self.readings):
+            visit, _ = simulated_visit(phantom, seed=self.seed + again)
+            record.examples["gtm"] += _examples_of_speech(_in_plain_words(visit, phantom), self.processor)["gtm"]
         return record
 
     def prepare(self, count: int, *, processes: int = 2) -> None:
@@ -250,6 +263,14 @@ class PhantomRecords:
         with get_context("fork").Pool(processes) as pool:
             for index, record in zip(wanted, pool.imap(self._made, wanted, chunksize=16), strict=True):
                 self._kept[index] = record
+
+
+def _in_plain_words(visit: Visit, phantom: Phantom) -> Visit:
+    """Which of several wordings a reader chose cannot be seen in the image; so small a model is taught one."""
+    labels = phantom.labels
+    plain = [phrase(f, labels.get(f, ""), present=f in labels) for f, _ in PROTOCOL]
+    said = [(text, t0, t1) for text, (_, t0, t1) in zip(plain, visit.sentences, strict=True)]
+    return replace(visit, sentences=said)
 
 
 class VisitRecords:
