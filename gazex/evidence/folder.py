@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from capture.gaze.formats.errors import FormatError
 from capture.gaze.formats.tables import Table, load
 from gazex.evidence.boxes import LEAD_S, QUARTER, Gaze
+from gazex.radiograph import MAX_PIXELS
 
 GAZE: Final = (
     "timestamp_sample",
@@ -29,8 +30,10 @@ END: Final = "."
 """The word that ends a sentence."""
 MOST_BESIDE: Final = 0.5
 """Largest share of a reading's gaze that may lie beside the image."""
+CORNER: Final = 0.26
+"""Share of the width and of the height within which no whole reading lies: there another unit is suspected."""
+FULL_CIRCLE: Final = 360.0
 MAX_STEP_S: Final = 0.5
-MAX_PIXELS: Final = 100_000_000
 
 Sentence = tuple[str, float, float]
 
@@ -86,6 +89,9 @@ def _check_size(width: int, height: int) -> None:
 def _table(path: Path, columns: tuple[str, ...]) -> Table:
     table = Table.read(load(path), path.name)
     table.need(columns, "a reading")
+    for column in columns:
+        if table.header.count(column) > 1:
+            raise FormatError(f"{path.name} has {table.header.count(column)} columns {column}; leave the right one.")
     if not len(table):
         raise FormatError(f"{path.name} holds no line below its header.")
     return table
@@ -105,15 +111,30 @@ def _gaze(path: Path, width: int, height: int) -> Gaze:
             "milliseconds, divide by 1000."
         )
     for values, column in ((ppd_x, GAZE[3]), (ppd_y, GAZE[4])):
-        wrong = np.flatnonzero(values <= 0)
-        if len(wrong):
-            raise FormatError(
-                f"{path.name} has {values[wrong[0]]:g} in {column} on line {table.lines[wrong[0]]}; "
-                "it must be positive."
-            )
+        _check_density(values, column, table, width, height)
     gaze = Gaze(t, x, y, ppd_x, ppd_y)
     _check_places(gaze.finite(), path.name, width, height)
     return gaze
+
+
+def _check_density(ppd: NDArray[np.float64], column: str, table: Table, width: int, height: int) -> None:
+    wrong = np.flatnonzero(ppd <= 0)
+    if len(wrong):
+        raise FormatError(
+            f"{table.name} has {ppd[wrong[0]]:g} in {column} on line {table.lines[wrong[0]]}; it must be positive."
+        )
+    known = np.isfinite(ppd)
+    wide = np.flatnonzero(known & (ppd > max(width, height)))
+    if len(wide):
+        raise FormatError(
+            f"{table.name} has {ppd[wide[0]]:g} in {column} on line {table.lines[wide[0]]}, more than the image of "
+            f"{width} × {height} pixels; give image pixels per degree of visual angle."
+        )
+    if known.any() and np.median(ppd[known]) * FULL_CIRCLE < max(width, height):
+        raise FormatError(
+            f"{table.name} has {np.median(ppd[known]):g} in {column}, by which an image of {width} × {height} pixels "
+            "goes round the reader: give pixels per degree, not degrees per pixel, and the image's real size."
+        )
 
 
 def _check_places(known: Gaze, name: str, width: int, height: int) -> None:
@@ -130,6 +151,13 @@ def _check_places(known: Gaze, name: str, width: int, height: int) -> None:
         raise FormatError(
             f"{name} has {100 * beside:.0f} % of its gaze beside an image of {width} × {height} pixels: give the "
             "image's real width and height, and places in its pixels."
+        )
+    reach_x, reach_y = (float(np.percentile(v, 98)) for v in (x, y))
+    if min(width, height) >= 32 and reach_x < CORNER * width and reach_y < CORNER * height:
+        raise FormatError(
+            f"{name} has nearly all of its gaze above and left of ({reach_x:.0f}, {reach_y:.0f}), a corner of an image "
+            f"of {width} × {height} pixels: these look like another unit, as quarter-size pixels, millimetres or "
+            "percent; give the image's real width and height, and places in its pixels."
         )
 
 
