@@ -69,6 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--image", type=Path, required=True, help="the radiograph (DICOM, PNG or JPEG)")
     one.add_argument("--out", type=Path, required=True, help="animated PNG or WebP to write")
 
+    one = commands.add_parser("anatomy", help="inspection areas of a radiograph, and whether readings follow ABCDEF")
+    one.add_argument("image", type=Path, help="a frontal chest radiograph (DICOM, PNG or JPEG)")
+    one.add_argument("--gaze", type=Path, nargs="+", default=[], help="folders with readings of it, as REFLACX has")
+    one.add_argument("--out", type=Path, help="JSON file to write, instead of printing it")
+
     one = commands.add_parser("examples", help="build training examples from readings, as JSON lines")
     one.add_argument("folders", type=Path, nargs="+", help="a folder of visits, or REFLACX folders")
     one.add_argument("--out", type=Path, required=True, help="JSONL file to write (gazex/tasks/examples.schema.json)")
@@ -197,6 +202,20 @@ def _video(options: argparse.Namespace) -> int:
     return 0
 
 
+def _anatomy(options: argparse.Namespace) -> int:
+    _one_thread()
+    if options.out is not None:
+        _check_out(options.out)
+    from gazex.inspection import describe
+
+    text = json.dumps(describe(options.image, options.gaze), indent=1, ensure_ascii=False)
+    if options.out is None:
+        print(text)
+    else:
+        _write_text(options.out, text + "\n")
+    return 0
+
+
 def _examples(options: argparse.Namespace) -> int:
     _check_out(options.out, make=True)
     from gazex.tasks.command import run
@@ -270,6 +289,7 @@ _COMMANDS = {
     "read": _read,
     "boxes": _boxes,
     "video": _video,
+    "anatomy": _anatomy,
     "examples": _examples,
 }
 
