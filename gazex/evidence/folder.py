@@ -1,5 +1,7 @@
 """A reading as a REFLACX folder holds it: `gaze.csv` and `timestamps_transcription.csv`. Needs no torch and no pandas.
 
+Both lie in one folder, or as the dataset comes: `gaze_data/ID/gaze.csv` and the words in `main_data/ID`.
+
 Refused with one sentence: files, columns or numbers that are missing, times that run backwards or are not in seconds,
 sentences without times, positions that are not pixels of the image. Samples that lack a number are kept as NaN.
 """
@@ -64,13 +66,20 @@ def read_folder(folder: Path | str, *, width: int, height: int) -> Reading:
     _check_size(width, height)
     if not folder.is_dir():
         raise FormatError(f"There is no folder {folder}.")
-    for name, what in (("gaze.csv", "gaze"), ("timestamps_transcription.csv", "sentences with times")):
-        if not (folder / name).is_file():
-            raise FormatError(f"{folder} holds no {what}: {name} is missing.")
-    gaze = _gaze(folder / "gaze.csv", width, height)
-    sentences = _sentences(folder / "timestamps_transcription.csv")
+    gaze = _gaze(_file(folder, "gaze.csv", "gaze"), width, height)
+    sentences = _sentences(_file(folder, "timestamps_transcription.csv", "sentences with times"))
     _check_times(gaze.t_s, sentences)
     return Reading(gaze, sentences, height, width)
+
+
+def _file(folder: Path, name: str, what: str) -> Path:
+    """A file of the folder, or of its twin: REFLACX keeps `gaze_data/ID` and `main_data/ID`."""
+    place = folder.resolve()
+    twin = {"main_data": "gaze_data", "gaze_data": "main_data"}.get(place.parent.name, place.parent.name)
+    for file in (folder / name, place.parent.parent / twin / place.name / name):
+        if file.is_file():
+            return file
+    raise FormatError(f"{folder} holds no {what}: {name} is missing.")
 
 
 def _check_size(width: int, height: int) -> None:
