@@ -107,6 +107,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # SchemaError, ModelError and TrainError are ValueErrors
         print(_sentence(error), file=sys.stderr)
         return 2
+    except MemoryError:
+        print("There is not enough memory for this; give fewer or smaller files at once.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("Interrupted; nothing unfinished is left under the name asked for.", file=sys.stderr)
         return INTERRUPTED

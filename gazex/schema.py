@@ -227,10 +227,22 @@ def read_visits(folder: Path | str) -> list[Visit]:
                 f"visits.jsonl line {number} says {visit.rows}×{visit.columns} pixels, and its image "
                 f"{visit.image_file} has {size[0]}×{size[1]}; write the visits again."
             )
+        if _in_fractions(visit):
+            raise SchemaError(
+                f"visits.jsonl line {number} has gaze that looks like fractions of the image; pixels of its "
+                f"{visit.columns} × {visit.rows} are needed."
+            )
         visits.append(visit)
     if len({v.id for v in visits}) != len(visits):
         raise SchemaError(f"{path} names the same visit twice.")
     return visits
+
+
+def _in_fractions(visit: Visit) -> bool:
+    """Whether all of a visit's gaze lies within two pixels of the image's corner, as only another unit does."""
+    places = np.abs(np.concatenate([visit.x, visit.y]))
+    places = places[np.isfinite(places)]
+    return len(places) > 0 and min(visit.rows, visit.columns) >= 32 and bool(places.max() <= 2)
 
 
 def _inside(folder: Path, relative: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -149,6 +150,14 @@ def says(name: str, text: str):
     return lambda folder: (folder / name).write_text(text)
 
 
+def setting(name: str, value: object):
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "gazex.json").read_text())
+        (folder / "gazex.json").write_text(json.dumps({**config, name: value}))
+
+    return change
+
+
 BROKEN = {
     "a shard missing": ("qwen", gone(SHARD), f"lacks the shard {SHARD}"),
     "a shard cut short": ("qwen", halved(SHARD), f"{SHARD} is cut short or damaged"),
@@ -167,6 +176,9 @@ BROKEN = {
     "weights cut short": ("small", halved("model.safetensors"), "model.safetensors is cut short"),
     "gazex.json missing": ("small", gone("gazex.json"), "lacks gazex.json"),
     "gazex.json that is no JSON": ("small", says("gazex.json", "{"), "gazex.json is not a GazeX configuration"),
+    "an image size in words": ("small", setting("image_size", "big"), "image size is ('b', 'i', 'g')"),
+    "an image size that fits no patch": ("small", setting("image_size", [113, 112]), "multiples of 16"),
+    "two colours": ("small", setting("image_mean", [0.5, 0.5]), "one number or three"),
     "the heat head missing": ("small", gone(HEAT), f"lacks {HEAT}"),
     "the heat head cut short": ("small", halved(HEAT), f"{HEAT} is cut short"),
     "another's heat head": (

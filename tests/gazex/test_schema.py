@@ -112,6 +112,16 @@ SPOILT = {
 }
 
 
+def test_gaze_in_fractions_of_the_image_is_refused_with_the_line(tmp_path: Path):
+    pixels = np.zeros((40, 50), np.uint16)
+    shares = visit(rows=40, columns=50, x=np.array([0.1, np.nan, 0.9]), y=np.array([0.2, np.nan, 1.1]))
+    write_visits(tmp_path, [(shares, pixels)])
+    with pytest.raises(
+        SchemaError, match=r"^visits\.jsonl line 1 .* fractions of the image; pixels of its 50 × 40 are"
+    ):
+        read_visits(tmp_path)
+
+
 @pytest.mark.parametrize(("change", "why"), SPOILT.values(), ids=SPOILT)
 def test_a_damaged_folder_is_refused_in_one_sentence_with_the_line(tmp_path: Path, change, why):
     write_visits(tmp_path, [(visit(), PIXELS)])
