@@ -6,14 +6,24 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
+INTERRUPTED = 130  # 128 + SIGINT
 STOPPED = 143  # 128 + SIGTERM
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong with the arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message[:1].upper()}{' '.join(message[1:].split())}; see {self.prog} --help.\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m gazex", description="GazeX: train, evaluate, read.")
+    parser = _Parser(prog="python -m gazex", description="GazeX: train, evaluate, read.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     one = commands.add_parser("train", help="train a model further on visits, mixed with replayed phantoms")
@@ -59,6 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--image", type=Path, required=True, help="the radiograph (DICOM, PNG or JPEG)")
     one.add_argument("--out", type=Path, required=True, help="animated PNG or WebP to write")
 
+    one = commands.add_parser("anatomy", help="inspection areas of a radiograph, and whether readings follow ABCDEF")
+    one.add_argument("image", type=Path, help="a frontal chest radiograph (DICOM, PNG or JPEG)")
+    one.add_argument("--gaze", type=Path, nargs="+", default=[], help="folders with readings of it, as REFLACX has")
+    one.add_argument("--out", type=Path, help="JSON file to write, instead of printing it")
+
     one = commands.add_parser("examples", help="build training examples from readings, as JSON lines")
     one.add_argument("folders", type=Path, nargs="+", help="a folder of visits, or REFLACX folders")
     one.add_argument("--out", type=Path, required=True, help="JSONL file to write (gazex/tasks/examples.schema.json)")
@@ -87,13 +102,36 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
+        _check_numbers(options)
         return int(_COMMANDS[options.command](options))
     except (ValueError, OSError) as error:  # SchemaError, ModelError and TrainError are ValueErrors
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(_sentence(error), file=sys.stderr)
         return 2
+    except MemoryError:
+        print("There is not enough memory for this; give fewer or smaller files at once.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted; nothing unfinished is left under the name asked for.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        where = str(error.filename or "").removesuffix(".part")
+        text = f"{where} cannot be read or written: {error.strerror}" if where else error.strerror
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    seeds = getattr(options, "seeds", None) or [getattr(options, "seed", 0)]
+    if min(seeds) < 0:
+        name = "--seeds" if hasattr(options, "seeds") else "--seed"
+        raise ValueError(f"{name} is {min(seeds)}; give a whole number from 0 on.")
 
 
 def _train(options: argparse.Namespace) -> int:
+    _check_folder(options.out)
     from gazex.train.runs import retrain
 
     state = retrain(
@@ -106,6 +144,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _train_small(options: argparse.Namespace) -> int:
+    _check_folder(options.out)
     from gazex.train.runs import train_small
 
     steps = {} if options.steps is None else {"steps": options.steps}
@@ -114,6 +153,7 @@ def _train_small(options: argparse.Namespace) -> int:
 
 
 def _ablation(options: argparse.Namespace) -> int:
+    _check_folder(options.out)
     from gazex.train.ablation import run
 
     print(run(options))
@@ -121,6 +161,7 @@ def _ablation(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    _check_out(options.out, make=True)
     from gazex.evaluate import evaluate
     from gazex.infer import GazeX
 
@@ -164,7 +205,22 @@ def _video(options: argparse.Namespace) -> int:
     return 0
 
 
+def _anatomy(options: argparse.Namespace) -> int:
+    _one_thread()
+    if options.out is not None:
+        _check_out(options.out)
+    from gazex.inspection import describe
+
+    text = json.dumps(describe(options.image, options.gaze), indent=1, ensure_ascii=False)
+    if options.out is None:
+        print(text)
+    else:
+        _write_text(options.out, text + "\n")
+    return 0
+
+
 def _examples(options: argparse.Namespace) -> int:
+    _check_out(options.out, make=True)
     from gazex.tasks.command import run
 
     print(json.dumps(run(options)))
@@ -182,11 +238,22 @@ def _one_thread() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _check_out(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise ValueError(f"There is no folder {path.parent} to write {path.name} into; make it first.")
+def _check_out(path: Path, *, make: bool = False) -> None:
+    """Before anything is read: whether a file can be written there; with `make` its folder may be made first."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it.")
+    if not make and not path.parent.is_dir():
+        raise ValueError(f"There is no folder {path.parent} to write {path.name} into; make it first.")
+    _check_folder(path.parent)
+
+
+def _check_folder(path: Path) -> None:
+    """Whether a folder is there, or can be made, and written to."""
+    place = next(p for p in (path, *path.parents) if p.exists())
+    if not place.is_dir():
+        raise ValueError(f"{place} is a file, so nothing can be written into it; name another place for --out.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"The folder {place} cannot be written to; name another place for --out.")
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -199,32 +266,13 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _read(options: argparse.Namespace) -> int:
-    from gazex.infer import GazeX
-    from gazex.model.config import ModelError
+    from gazex.radiograph import read_radiograph
 
-    path: Path = options.file
-    spacing = None
-    if path.suffix.lower() in {".png", ".jpg", ".jpeg"}:
-        from gazex.schema import read_image
+    image = read_radiograph(options.file)
+    pixels = image.pixels.astype("uint16", copy=False)
+    from gazex.infer import GazeX  # after the image: it takes seconds
 
-        pixels = read_image(path)
-    else:
-        import numpy as np
-        import pydicom
-        from pydicom.errors import InvalidDicomError
-
-        try:
-            ds = pydicom.dcmread(path)
-            pixels = np.asarray(ds.pixel_array).astype(np.int64)
-        except (InvalidDicomError, AttributeError, RuntimeError, NotImplementedError) as error:
-            raise ModelError(f"{path.name} is not a DICOM image that can be read: {error}") from None
-        pixels = pixels - pixels.min()
-        if ds.PhotometricInterpretation == "MONOCHROME1":
-            pixels = pixels.max() - pixels
-        pixels = np.clip(pixels, 0, 65535).astype(np.uint16)
-        if "PixelSpacing" in ds:
-            spacing = (float(ds.PixelSpacing[0]), float(ds.PixelSpacing[1]))
-    print(json.dumps(GazeX.load(options.model).read(pixels, pixel_spacing=spacing).to_dict(), indent=1))
+    print(json.dumps(GazeX.load(options.model).read(pixels, pixel_spacing=image.spacing).to_dict(), indent=1))
     return 0
 
 
@@ -244,8 +292,12 @@ _COMMANDS = {
     "read": _read,
     "boxes": _boxes,
     "video": _video,
+    "anatomy": _anatomy,
     "examples": _examples,
 }
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(STOPPED)
+    )  # so that unfinished files are taken away on the way out
     sys.exit(main())

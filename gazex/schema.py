@@ -7,6 +7,8 @@ with `t_s`, `x`, `y`, and `ppd` where it was measured sample by sample). Identif
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gazex.findings import FINDINGS, SIDES
+from gazex.radiograph import MAX_PIXELS, ImageError, picture_size, read_picture
 
 SCHEMA: Final = "gazeroom.visits/1"
 EVIDENCE_SCHEMA: Final = "gazeroom.evidence/1"
@@ -92,7 +95,7 @@ class Visit:
     def _problem(self) -> str:
         if not self.id or Path(self.id).name != self.id or self.id in {".", ".."}:
             return "needs an id that can name a file"
-        if self.rows < 1 or self.columns < 1:
+        if self.rows < 1 or self.columns < 1 or self.rows * self.columns > MAX_PIXELS:
             return f"has an image of {self.rows}×{self.columns} pixels"
         if not (self.t_s.ndim == 1 and self.t_s.shape == self.x.shape == self.y.shape):
             return f"has gaze columns of different lengths ({self.t_s.shape}, {self.x.shape}, {self.y.shape})"
@@ -134,16 +137,10 @@ def write_image(path: Path | str, pixels: NDArray[np.uint16]) -> None:
 
 def read_image(path: Path | str) -> NDArray[np.uint16]:
     """Read a grayscale PNG of 8 or 16 bits as uint16 [rows, columns]."""
-    path = Path(path)
     try:
-        with Image.open(path) as image:
-            if image.mode not in {"I;16", "L", "I"}:
-                raise SchemaError(f"{path.name} is not a grayscale image (mode {image.mode}); write it as 16-bit PNG.")
-            return np.asarray(image).astype(np.uint16)
-    except FileNotFoundError:
-        raise SchemaError(f"There is no image {path}.") from None
-    except (OSError, Image.DecompressionBombError) as error:
-        raise SchemaError(f"{path.name} is not an image that can be read: {error}.") from None
+        return read_picture(path).astype(np.uint16)
+    except ImageError as error:
+        raise SchemaError(str(error)) from None
 
 
 def write_visits(folder: Path | str, visits: Iterable[tuple[Visit, NDArray[np.uint16]]]) -> Path:
@@ -196,14 +193,20 @@ def read_visits(folder: Path | str) -> list[Visit]:
     Raises
     ------
     SchemaError
-        No `visits.jsonl`, a line that is not a visit, missing gaze or image: the message names the file and line.
+        No `visits.jsonl`, a line that is not a visit, gaze or image missing or not that visit's: the message names the
+        file and line.
     """
     folder = Path(folder)
     path = folder / "visits.jsonl"
     if not path.is_file():
         raise SchemaError(f"There are no visits in {folder}: visits.jsonl is missing.")
     visits = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SchemaError(f"{path} is not UTF-8 text (byte {error.start}); write the visits again.") from None
+    sizes: dict[str, tuple[int, int]] = {}
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -214,10 +217,32 @@ def read_visits(folder: Path | str) -> list[Visit]:
             raise SchemaError(f"visits.jsonl line {number} is not a visit: {type(error).__name__} {error}.") from None
         if not visit.image_path(folder).is_file():
             raise SchemaError(f"visits.jsonl line {number}: the image {visit.image_file} is missing.")
+        try:
+            if visit.image_file not in sizes:
+                sizes[visit.image_file] = picture_size(visit.image_path(folder))
+        except ImageError as error:
+            raise SchemaError(f"visits.jsonl line {number}: {error}") from None
+        if (size := sizes[visit.image_file]) != (visit.rows, visit.columns):
+            raise SchemaError(
+                f"visits.jsonl line {number} says {visit.rows}×{visit.columns} pixels, and its image "
+                f"{visit.image_file} has {size[0]}×{size[1]}; write the visits again."
+            )
+        if _in_fractions(visit):
+            raise SchemaError(
+                f"visits.jsonl line {number} has gaze that looks like fractions of the image; pixels of its "
+                f"{visit.columns} × {visit.rows} are needed."
+            )
         visits.append(visit)
     if len({v.id for v in visits}) != len(visits):
         raise SchemaError(f"{path} names the same visit twice.")
     return visits
+
+
+def _in_fractions(visit: Visit) -> bool:
+    """Whether all of a visit's gaze lies within two pixels of the image's corner, as only another unit does."""
+    places = np.abs(np.concatenate([visit.x, visit.y]))
+    places = places[np.isfinite(places)]
+    return len(places) > 0 and min(visit.rows, visit.columns) >= 32 and bool(places.max() <= 2)
 
 
 def _inside(folder: Path, relative: str) -> Path:
@@ -245,7 +270,9 @@ def _to_json(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _from_json(folder: Path, row: dict[str, Any]) -> Visit:
+def _from_json(folder: Path, row: Any) -> Visit:
+    if not isinstance(row, dict):
+        raise SchemaError(f"a visit is a JSON object, not {type(row).__name__}.")
     if row.get("schema") != SCHEMA:
         raise SchemaError(f"schema is “{row.get('schema')}”, expected “{SCHEMA}”.")
     _inside(folder, str(row["image_file"]))
@@ -256,7 +283,7 @@ def _from_json(folder: Path, row: dict[str, Any]) -> Visit:
             sample_ppd = gaze.get("ppd")
     except FileNotFoundError:
         raise SchemaError(f"the gaze file gaze/{gaze_file.name} is missing.") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise SchemaError(f"the gaze file gaze/{gaze_file.name} cannot be read: {error}.") from None
     return Visit(
         id=str(row["id"]),

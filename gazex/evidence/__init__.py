@@ -1,8 +1,8 @@
 """From gaze and sentences to maps, clusters, boxes and fixations. No torch.
 
-`boxes` is the published recipe to the pixel, `folder` reads what it reads, `keyframes` shows it; `clusters` and
-`fixations` are what our own tasks make of a Visit. What reads Visits is imported when it is first used, so that boxes
-do not wait for it.
+`boxes` is the published recipe to the pixel, `folder` and `track` give what it takes, `keyframes` shows it; `clusters`
+and `fixations` are what our own tasks make of a Visit. What reads Visits is imported when it is first used, so that
+boxes do not wait for it.
 """
 
 from __future__ import annotations

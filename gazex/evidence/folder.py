@@ -1,5 +1,7 @@
 """A reading as a REFLACX folder holds it: `gaze.csv` and `timestamps_transcription.csv`. Needs no torch and no pandas.
 
+Both lie in one folder, or as the dataset comes: `gaze_data/ID/gaze.csv` and the words in `main_data/ID`.
+
 Refused with one sentence: files, columns or numbers that are missing, times that run backwards or are not in seconds,
 sentences without times, positions that are not pixels of the image. Samples that lack a number are kept as NaN.
 """
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from capture.gaze.formats.errors import FormatError
 from capture.gaze.formats.tables import Table, load
 from gazex.evidence.boxes import LEAD_S, QUARTER, Gaze
+from gazex.radiograph import MAX_PIXELS
 
 GAZE: Final = (
     "timestamp_sample",
@@ -29,8 +32,10 @@ END: Final = "."
 """The word that ends a sentence."""
 MOST_BESIDE: Final = 0.5
 """Largest share of a reading's gaze that may lie beside the image."""
+CORNER: Final = 0.26
+"""Share of the width and of the height within which no whole reading lies: there another unit is suspected."""
+FULL_CIRCLE: Final = 360.0
 MAX_STEP_S: Final = 0.5
-MAX_PIXELS: Final = 100_000_000
 
 Sentence = tuple[str, float, float]
 
@@ -61,13 +66,20 @@ def read_folder(folder: Path | str, *, width: int, height: int) -> Reading:
     _check_size(width, height)
     if not folder.is_dir():
         raise FormatError(f"There is no folder {folder}.")
-    for name, what in (("gaze.csv", "gaze"), ("timestamps_transcription.csv", "sentences with times")):
-        if not (folder / name).is_file():
-            raise FormatError(f"{folder} holds no {what}: {name} is missing.")
-    gaze = _gaze(folder / "gaze.csv", width, height)
-    sentences = _sentences(folder / "timestamps_transcription.csv")
+    gaze = _gaze(_file(folder, "gaze.csv", "gaze"), width, height)
+    sentences = _sentences(_file(folder, "timestamps_transcription.csv", "sentences with times"))
     _check_times(gaze.t_s, sentences)
     return Reading(gaze, sentences, height, width)
+
+
+def _file(folder: Path, name: str, what: str) -> Path:
+    """A file of the folder, or of its twin: REFLACX keeps `gaze_data/ID` and `main_data/ID`."""
+    place = folder.resolve()
+    twin = {"main_data": "gaze_data", "gaze_data": "main_data"}.get(place.parent.name, place.parent.name)
+    for file in (folder / name, place.parent.parent / twin / place.name / name):
+        if file.is_file():
+            return file
+    raise FormatError(f"{folder} holds no {what}: {name} is missing.")
 
 
 def _check_size(width: int, height: int) -> None:
@@ -86,6 +98,9 @@ def _check_size(width: int, height: int) -> None:
 def _table(path: Path, columns: tuple[str, ...]) -> Table:
     table = Table.read(load(path), path.name)
     table.need(columns, "a reading")
+    for column in columns:
+        if table.header.count(column) > 1:
+            raise FormatError(f"{path.name} has {table.header.count(column)} columns {column}; leave the right one.")
     if not len(table):
         raise FormatError(f"{path.name} holds no line below its header.")
     return table
@@ -105,15 +120,30 @@ def _gaze(path: Path, width: int, height: int) -> Gaze:
             "milliseconds, divide by 1000."
         )
     for values, column in ((ppd_x, GAZE[3]), (ppd_y, GAZE[4])):
-        wrong = np.flatnonzero(values <= 0)
-        if len(wrong):
-            raise FormatError(
-                f"{path.name} has {values[wrong[0]]:g} in {column} on line {table.lines[wrong[0]]}; "
-                "it must be positive."
-            )
+        _check_density(values, column, table, width, height)
     gaze = Gaze(t, x, y, ppd_x, ppd_y)
     _check_places(gaze.finite(), path.name, width, height)
     return gaze
+
+
+def _check_density(ppd: NDArray[np.float64], column: str, table: Table, width: int, height: int) -> None:
+    wrong = np.flatnonzero(ppd <= 0)
+    if len(wrong):
+        raise FormatError(
+            f"{table.name} has {ppd[wrong[0]]:g} in {column} on line {table.lines[wrong[0]]}; it must be positive."
+        )
+    known = np.isfinite(ppd)
+    wide = np.flatnonzero(known & (ppd > max(width, height)))
+    if len(wide):
+        raise FormatError(
+            f"{table.name} has {ppd[wide[0]]:g} in {column} on line {table.lines[wide[0]]}, more than the image of "
+            f"{width} × {height} pixels; give image pixels per degree of visual angle."
+        )
+    if known.any() and np.median(ppd[known]) * FULL_CIRCLE < max(width, height):
+        raise FormatError(
+            f"{table.name} has {np.median(ppd[known]):g} in {column}, by which an image of {width} × {height} pixels "
+            "goes round the reader: give pixels per degree, not degrees per pixel, and the image's real size."
+        )
 
 
 def _check_places(known: Gaze, name: str, width: int, height: int) -> None:
@@ -130,6 +160,13 @@ def _check_places(known: Gaze, name: str, width: int, height: int) -> None:
         raise FormatError(
             f"{name} has {100 * beside:.0f} % of its gaze beside an image of {width} × {height} pixels: give the "
             "image's real width and height, and places in its pixels."
+        )
+    reach_x, reach_y = (float(np.percentile(v, 98)) for v in (x, y))
+    if min(width, height) >= 32 and reach_x < CORNER * width and reach_y < CORNER * height:
+        raise FormatError(
+            f"{name} has nearly all of its gaze above and left of ({reach_x:.0f}, {reach_y:.0f}), a corner of an image "
+            f"of {width} × {height} pixels: these look like another unit, as quarter-size pixels, millimetres or "
+            "percent; give the image's real width and height, and places in its pixels."
         )
 
 

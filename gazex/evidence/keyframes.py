@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gazex.evidence.boxes import QUARTER, Focus
-from gazex.evidence.folder import MAX_PIXELS
+from gazex.radiograph import read_radiograph
 
 DARKEST: Final = 0.15
 FRAME_S: Final = 1.0
@@ -44,52 +44,8 @@ def quarter_gray(pixels: NDArray[np.unsignedinteger], step: int = QUARTER) -> Fr
 
 
 def read_gray(path: Path | str) -> NDArray[np.unsignedinteger]:
-    """A radiograph (DICOM, PNG, JPEG) as gray levels [rows, columns], bright where dense.
-
-    Raises
-    ------
-    ValueError
-        No such file, no image, or one of more pixels than readings are taken for.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"There is no image {path}.")
-    return _dicom(path) if path.suffix.lower() in {".dcm", ".dicom", ""} else _picture(path)
-
-
-def _picture(path: Path) -> NDArray[np.unsignedinteger]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{path.name} has {image.width} × {image.height} pixels; that is no radiograph.")
-            if image.mode in {"I;16", "I;16B", "I"}:
-                return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
-            return np.asarray(image.convert("L"))
-    except Image.DecompressionBombError:
-        raise ValueError(f"{path.name} has more than {MAX_PIXELS} pixels; that is no radiograph.") from None
-    except OSError as error:
-        raise ValueError(f"{path.name} is not an image that can be read: {error}.") from None
-
-
-def _dicom(path: Path) -> NDArray[np.unsignedinteger]:
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        ds = pydicom.dcmread(path)
-        if int(ds.Rows) * int(ds.Columns) > MAX_PIXELS:
-            raise ValueError(f"{path.name} has {ds.Columns} × {ds.Rows} pixels; that is no radiograph.")
-        pixels = np.asarray(ds.pixel_array).astype(np.int64)
-    except (InvalidDicomError, AttributeError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(f"{path.name} is not a DICOM image that can be read: {error}.") from None
-    if pixels.ndim != 2:
-        raise ValueError(f"{path.name} is not one grayscale image.")
-    pixels = pixels - pixels.min()
-    if ds.PhotometricInterpretation == "MONOCHROME1":
-        pixels = pixels.max() - pixels
-    return np.clip(pixels, 0, 65535).astype(np.uint16)
+    """A radiograph (DICOM, PNG, JPEG) as gray levels [rows, columns], bright where dense; ValueError if it is none."""
+    return read_radiograph(path, gray_colours=True).pixels
 
 
 def key_frames(gray: Frames, foci: Iterable[Focus]) -> Frames:

@@ -11,7 +11,7 @@ from types import MethodType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
@@ -257,13 +257,16 @@ def load_network(name: str | Path, *, trainable: bool = False) -> GazeXNetwork:
         if qwen_cfg.model_type != "qwen2_vl":
             raise ModelError(f"{source} is a “{qwen_cfg.model_type}”; GazeX needs a Qwen2-VL.")
         tokenizer = AutoTokenizer.from_pretrained(where if local else source)
+        _check_tokenizer(tokenizer, qwen_cfg, where)
         dtype = torch.float32 if config.size == "small" or not torch.cuda.is_available() else torch.bfloat16
         qwen: Any = Qwen2VLForConditionalGeneration.from_pretrained(source, dtype=dtype)
     except ModelError:
         raise
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"The model {where} cannot be loaded: {first.rstrip('.')}.") from None
+        remedy = "copy the folder whole" if local else "check its name and the network, or give a folder"
+        remedy = remedy if source == where else f"it needs its base {source}"
+        raise ModelError(f"The model {where} cannot be loaded ({first.rstrip('.')}); {remedy}.") from None
     if (folder / "adapter").is_dir():
         from peft import PeftModel
 
@@ -277,7 +280,12 @@ def load_network(name: str | Path, *, trainable: bool = False) -> GazeXNetwork:
     if config.heat_findings:
         heat = HeatHead(int(qwen_cfg.text_config.hidden_size), config.heat_channels, config.heat_cells)
         if (folder / HEAT_FILE).is_file():
-            heat.load_state_dict({k: v.float() for k, v in load_file(folder / HEAT_FILE).items()})
+            try:
+                heat.load_state_dict({k: v.float() for k, v in load_file(folder / HEAT_FILE).items()})
+            except (RuntimeError, SafetensorError):
+                raise ModelError(
+                    f"{folder / HEAT_FILE} is not the heat head of {FILE}; copy the folder whole."
+                ) from None
         elif not trainable:
             raise ModelError(f"The model {where} lacks {HEAT_FILE}; copy the folder whole.")
     network = GazeXNetwork(qwen, heat, config, _processor(tokenizer, config, qwen_cfg))
@@ -287,17 +295,39 @@ def load_network(name: str | Path, *, trainable: bool = False) -> GazeXNetwork:
 
 
 def _check_shards(folder: Path) -> None:
-    """A folder with an index must hold every shard it names."""
+    """A folder with weights must hold its configuration and every shard that its index names, each of them whole."""
     import json
 
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            named = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise ModelError(f"{index} is not an index of weights; copy the folder whole.") from None
         missing = [n for n in named if not (folder / n).is_file()]
         if missing:
             raise ModelError(f"The model folder {folder} lacks the shard {missing[0]}; copy the folder whole.")
     elif not any(folder.glob("*.safetensors")):
         raise ModelError(f"The model folder {folder} holds no weights (model.safetensors is missing).")
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except SafetensorError as error:
+            raise ModelError(f"{path} is cut short or damaged ({error}); copy the folder whole.") from None
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"The model folder {folder} lacks config.json; copy the folder whole.")
+    if (folder / HEAT_FILE).is_file() and not (folder / FILE).is_file():
+        raise ModelError(f"The model folder {folder} lacks {FILE}; copy the folder whole.")
+
+
+def _check_tokenizer(tokenizer: Any, qwen_cfg: Any, where: str) -> None:
+    """Without its files, transformers makes up an empty tokenizer."""
+    if tokenizer.convert_tokens_to_ids("<|image_pad|>") != qwen_cfg.image_token_id or not tokenizer.chat_template:
+        raise ModelError(
+            f"The model {where} lacks its tokenizer or has another's; copy tokenizer.json, tokenizer_config.json and "
+            "chat_template.jinja to it."
+        )
 
 
 def weights_sha256(name: str | Path) -> str:

@@ -136,6 +136,11 @@ class Processor:
     def __init__(self, tokenizer: Any, config: GazeXConfig, *, patch: int, merge: int, temporal: int) -> None:
         self.tokenizer, self.config = tokenizer, config
         self.patch, self.merge, self.temporal = patch, merge, temporal
+        size, unit = config.image_size, patch * merge
+        if size is not None and not (len(size) == 2 and all(type(n) is int and n > 0 and n % unit == 0 for n in size)):
+            raise ModelError(f"The model's image size is {size}; rows and columns must be multiples of {unit} pixels.")
+        if any(len(values) not in {1, 3} for values in (config.image_mean, config.image_std)):
+            raise ModelError("The model's image mean and standard deviation must each be one number or three.")
         self.mean = np.broadcast_to(np.array(config.image_mean, np.float32), (3,))
         self.std = np.broadcast_to(np.array(config.image_std, np.float32), (3,))
         self._grids: dict[Grid, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}

@@ -145,6 +145,13 @@ SPOILT = {
     "pixels per degree of zero": (G, every(3, lambda _: "0"), ["must be positive"]),
     "places as fractions": (G, places(1 / 500), ["fractions of the image"]),
     "places in another unit": (G, places(4.0), ["% of its gaze beside an image of 480 × 400", "real width"]),
+    "places of a quarter of the size": (G, places(1 / 4), ["another unit", "corner of an image of 480 × 400"]),
+    "places in millimetres": (G, places(0.143), ["millimetres", "real width and height"]),
+    "infinity for every place": (G, every(1, lambda _: "inf"), ["gaze.csv has no gaze"]),
+    "a column twice": (G, lambda h, r: ([*h, h[1]], [[*row, "0"] for row in r]), [f"2 columns {GAZE[1]}"]),
+    "a column under another name": (G, lambda h, r: (["t", *h[1:]], r), ["has no column", GAZE[0]]),
+    "pixels per degree of a whole wall": (G, every(3, lambda _: "1e9"), ["1e+09", GAZE[3], "line 2", "480 × 400"]),
+    "degrees per pixel": (G, every(4, lambda _: "0.037"), [GAZE[4], "not degrees per pixel"]),
     "no full stop": (W, lambda h, r: (h, [row for row in r if row[0] != "."]), ["holds no sentence"]),
     "no words": (W, lambda h, _: (h, []), ["timestamps_transcription.csv holds no line"]),
     "sentences without times": (W, every(1, lambda _: ""), ["no times for the sentence that begins on line 2"]),
@@ -201,6 +208,15 @@ def test_a_place_to_write_to_that_is_none_is_refused_before_anything_is_read(fol
     before.write_text("kept")
     (folder / G).unlink()
     assert boxes(folder, before) == 2 and before.read_text() == "kept"
+
+
+def test_a_reading_of_one_corner_but_the_upper_left_and_of_the_middle_is_taken(folder, tmp_path):
+    """What lies low or on the right in pixels is in no smaller unit."""
+    gaze = scanpath(3, places=5)
+    for name, (dx, dy) in {"right": (360, 0), "low": (0, 300), "middle": (180, 150)}.items():
+        moved = [[t, x and 0.2 * x + dx, y and 0.2 * y + dy, *ppd] for t, x, y, *ppd in gaze_rows(gaze)]
+        write_table(folder / G, GAZE, moved)
+        assert boxes(folder, tmp_path / f"{name}.csv") == 0
 
 
 def test_lost_samples_and_a_sentence_without_gaze_are_no_fault(folder, tmp_path):

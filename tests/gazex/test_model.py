@@ -120,24 +120,82 @@ def test_the_adapter_touches_the_language_model_and_nothing_else(qwen_folder):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("/nowhere/at/all", "no model folder"),
-        ("EMPTY", "holds no weights"),
-        ("SHARD", "lacks the shard"),
-        ("BERT", "needs a Qwen2-VL"),
+        ("/nowhere/at/all", "There is no model folder"),
+        ("nowhere", "There is no model folder"),
+        ("", "holds no weights"),
+        ("no body/no model", "check its name"),
     ],
 )
-def test_models_that_cannot_be_loaded_are_refused_in_one_sentence(tmp_path: Path, qwen_folder, name, words):
-    if name in {"SHARD", "BERT"}:
-        shutil.copytree(qwen_folder, tmp_path / "m")
-        name, kind = str(tmp_path / "m"), name
-        if kind == "SHARD":
-            next((tmp_path / "m").glob("model-00002*.safetensors")).unlink()
-        else:
-            (tmp_path / "m" / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    elif name == "EMPTY":
-        name = str(tmp_path)
+def test_names_that_are_no_model_are_refused_in_one_sentence(tmp_path: Path, monkeypatch, name, words):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match=words) as caught:
         GazeX.load(name)
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+SHARD, INDEX, HEAT = "model-00002-of-00005.safetensors", "model.safetensors.index.json", "heat_head.safetensors"
+
+
+def gone(*names: str):
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def halved(name: str):
+    return lambda folder: (folder / name).write_bytes(
+        (folder / name).read_bytes()[: (folder / name).stat().st_size // 2]
+    )
+
+
+def says(name: str, text: str):
+    return lambda folder: (folder / name).write_text(text)
+
+
+def setting(name: str, value: object):
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "gazex.json").read_text())
+        (folder / "gazex.json").write_text(json.dumps({**config, name: value}))
+
+    return change
+
+
+BROKEN = {
+    "a shard missing": ("qwen", gone(SHARD), f"lacks the shard {SHARD}"),
+    "a shard cut short": ("qwen", halved(SHARD), f"{SHARD} is cut short or damaged"),
+    "a shard that was never fetched": (
+        "qwen",
+        says(SHARD, "version https://git-lfs.github.com"),
+        "cut short or damaged",
+    ),
+    "an index that is none": ("qwen", says(INDEX, "{}"), f"{INDEX} is not an index"),
+    "an index that is no JSON": ("qwen", says(INDEX, "{"), f"{INDEX} is not an index"),
+    "no configuration": ("qwen", gone("config.json"), "lacks config.json"),
+    "a BERT": ("qwen", says("config.json", '{"model_type": "bert"}'), "needs a Qwen2-VL"),
+    "a tokenizer missing": ("qwen", gone("tokenizer.json"), "lacks its tokenizer"),
+    "a chat template missing": ("qwen", gone("chat_template.jinja"), "chat_template.jinja"),
+    "weights missing": ("small", gone("model.safetensors", HEAT), "holds no weights"),
+    "weights cut short": ("small", halved("model.safetensors"), "model.safetensors is cut short"),
+    "gazex.json missing": ("small", gone("gazex.json"), "lacks gazex.json"),
+    "gazex.json that is no JSON": ("small", says("gazex.json", "{"), "gazex.json is not a GazeX configuration"),
+    "an image size in words": ("small", setting("image_size", "big"), "image size is ('b', 'i', 'g')"),
+    "an image size that fits no patch": ("small", setting("image_size", [113, 112]), "multiples of 16"),
+    "two colours": ("small", setting("image_mean", [0.5, 0.5]), "one number or three"),
+    "the heat head missing": ("small", gone(HEAT), f"lacks {HEAT}"),
+    "the heat head cut short": ("small", halved(HEAT), f"{HEAT} is cut short"),
+    "another's heat head": (
+        "small",
+        lambda folder: shutil.copy(folder / "model.safetensors", folder / HEAT),
+        f"{HEAT} is not the heat head",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "change", "words"), BROKEN.values(), ids=BROKEN)
+def test_model_folders_that_are_not_whole_are_refused_in_one_sentence(tmp_path, qwen_folder, kind, change, words):
+    folder = tmp_path / "m"
+    shutil.copytree(qwen_folder if kind == "qwen" else SMALL_DIR, folder)
+    change(folder)
+    with pytest.raises(ModelError, match=re.escape(words)) as caught:
+        GazeX.load(folder)
     assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
 
 

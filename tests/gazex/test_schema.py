@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gazex.schema import SchemaError, Visit, VisitBox, read_image, read_visits, write_visits
 
@@ -78,6 +79,56 @@ def test_folders_that_are_not_whole_are_refused_with_the_place(tmp_path: Path):
     (tmp_path / "visits.jsonl").write_text("{nonsense\n")
     with pytest.raises(SchemaError, match=r"line 1 is not a visit"):
         read_visits(tmp_path)
+
+
+def spoil_line(folder: Path, text: bytes) -> None:
+    (folder / "visits.jsonl").write_bytes(text)
+
+
+def spoil_gaze(folder: Path, keep: int) -> None:
+    path = folder / "gaze" / "v1.npz"
+    path.write_bytes(path.read_bytes()[:keep])
+
+
+SPOILT = {
+    "bytes that are no text": (lambda f: spoil_line(f, b"\xff\xfe"), r"visits\.jsonl is not UTF-8 text"),
+    "a list": (lambda f: spoil_line(f, b"[1]\n"), "line 1: a visit is a JSON object, not list"),
+    "null": (lambda f: spoil_line(f, b"null\n"), "line 1: a visit is a JSON object"),
+    "an image size of billions": (
+        lambda f: spoil_line(f, (f / "visits.jsonl").read_bytes().replace(b'"rows": 40', b'"rows": 1000000000')),
+        "has an image of 1000000000×30 pixels",
+    ),
+    "an empty gaze file": (lambda f: spoil_gaze(f, 0), "line 1: the gaze file gaze/v1.npz cannot be read"),
+    "a gaze file cut short": (lambda f: spoil_gaze(f, 200), "line 1: the gaze file gaze/v1.npz cannot be read"),
+    "an empty image": (lambda f: (f / "images" / "a.png").write_bytes(b""), "line 1: a.png is not an image"),
+    "an image in colour": (
+        lambda f: Image.new("RGB", (30, 40)).save(f / "images" / "a.png"),
+        "line 1: a.png is not a grayscale image",
+    ),
+    "another image": (
+        lambda f: Image.new("L", (31, 40)).save(f / "images" / "a.png"),
+        r"line 1 says 40×30 pixels, and its image images/a.png has 40×31",
+    ),
+}
+
+
+def test_gaze_in_fractions_of_the_image_is_refused_with_the_line(tmp_path: Path):
+    pixels = np.zeros((40, 50), np.uint16)
+    shares = visit(rows=40, columns=50, x=np.array([0.1, np.nan, 0.9]), y=np.array([0.2, np.nan, 1.1]))
+    write_visits(tmp_path, [(shares, pixels)])
+    with pytest.raises(
+        SchemaError, match=r"^visits\.jsonl line 1 .* fractions of the image; pixels of its 50 × 40 are"
+    ):
+        read_visits(tmp_path)
+
+
+@pytest.mark.parametrize(("change", "why"), SPOILT.values(), ids=SPOILT)
+def test_a_damaged_folder_is_refused_in_one_sentence_with_the_line(tmp_path: Path, change, why):
+    write_visits(tmp_path, [(visit(), PIXELS)])
+    change(tmp_path)
+    with pytest.raises(SchemaError, match=why) as caught:
+        read_visits(tmp_path)
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
 
 
 def test_images_outside_the_folder_and_ids_used_twice_are_refused(tmp_path: Path):
