@@ -3,10 +3,10 @@
     .venv/bin/python benchmarks/gazex_small.py --out DIR [--seeds 1 2 3] [--cases N] [--steps N]
         [--curve N] [--rates R [R …]] [--long K]
 
-For each seed, trains all objectives (`train_small`, as `python -m gazex train-small` does) and the report alone, for the
-same number of steps, on the same phantoms in the same order, and measures both on the frozen test series. The report
-alone is tuned first: its learning rate is the one of `--rates` (multiples of the schedule's) with the best F1 on the
-validation series, first seed. Both learning curves are drawn on the validation series every `--curve` steps; with
+For each seed, trains all objectives (`train_small`, as `python -m gazex train-small` does) and the report alone, for
+the same number of steps, on the same phantoms in the same order, and measures both on the frozen test series. The
+report alone is tuned first: its learning rate is the one of `--rates` (multiples of the schedule's) with the best F1 on
+the validation series, first seed. Both learning curves are drawn on the validation series every `--curve` steps; with
 `--long K` the report alone is trained K times as long too (first seed), to see where it saturates. Each run leaves a
 file in DIR and is not made again; drawing the phantoms is timed apart, training by the wall.
 
@@ -121,8 +121,8 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=120)
     parser.add_argument("--steps", type=int, default=SMALL_STEPS)
     parser.add_argument("--curve", type=int, default=400, help="steps between two points of the learning curve")
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.5, 1.0, 2.0])
-    parser.add_argument("--long", type=float, default=3.0, help="times the steps for the report alone; 0: no")
+    parser.add_argument("--rates", type=float, nargs="+", default=[1.0, 2.0])
+    parser.add_argument("--long", type=float, default=2.0, help="times the steps for the report alone; 0: no")
     options = parser.parse_args()
     if options.cases < 8 or options.steps < 2 or options.curve < 1:
         parser.error("give at least 8 cases, 2 steps and 1 step between points")
@@ -134,11 +134,15 @@ def main() -> int:
     rows = bench.do([*jobs, *(("report", first, rate, 1.0) for rate in options.rates)])
     whole, tuned = rows[: len(jobs)], rows[len(jobs) :]
     rate = max(tuned, key=lambda row: row["validation_f1"])["rate"]
-    print("report alone, validation F1 by rate: " + ", ".join(f"{r['rate']:g}: {r['validation_f1']:.3f}" for r in tuned))
+    print(
+        "report alone, validation F1 by rate: " + ", ".join(f"{r['rate']:g}: {r['validation_f1']:.3f}" for r in tuned)
+    )
     more = [("report", first, rate, options.long)] if options.long else []
     alone = bench.do([("report", seed, rate, 1.0) for seed in options.seeds] + more)
-    print("seed  steps  seconds all  report  F1 all  report (chance)   boxes: heat, text (mean box of each)     gaze (chance)")
-    print("      order (chance), p")
+    print(
+        "seed  steps  seconds all  report  F1 all  report (chance)   boxes: heat, text (mean box of each)   "
+        "gaze (chance)   order (chance), p"
+    )
     for full, plain in zip(whole, alone, strict=False):
         test, boxes, gaze = full["test"], full["evaluate"]["boxes"], full["evaluate"]["gaze"]
         text, order = test["text_boxes"], test["order"]

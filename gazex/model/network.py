@@ -75,7 +75,7 @@ class GazeXNetwork(nn.Module):
         return next(self.parameters()).device
 
     def decoder(self, task: str, frames: int = 0) -> ConstrainedDecoder:
-        """What keeps answers to a task on its grammar (see `grammar_of`). It is kept: it learns its states as it goes."""
+        """What keeps a task's answers on its grammar (see `grammar_of`); kept, since it learns its states."""
         key = task, frames
         if key not in self._decoders:
             size = int(self.core.config.get_text_config().vocab_size)
@@ -91,8 +91,9 @@ class GazeXNetwork(nn.Module):
         return Visual(list(features.pooler_output), grids)
 
     def heat_logits(self, visual: Visual) -> list[Tensor]:
-        """Every map of the head for each image: as `heat_maps`, then those of the left side, of what was not spoken of, and of the
-        whole dwell."""
+        """Every map of the head for each image: as `heat_maps`, then those of the left side, of what was not spoken of,
+        and of the whole dwell.
+        """
         if self.heat is None:
             raise ModelError("This model has no gaze-heat head; train one with `python -m gazex train`.")
         m = self.merge
@@ -198,7 +199,11 @@ def build_small(tokenizer: Any, *, seed: int, heat: bool = True) -> GazeXNetwork
     qwen_cfg = small_qwen_config(ids, len(tokenizer))
     qwen = Qwen2VLForConditionalGeneration(qwen_cfg)
     _scale(qwen)
-    config = small_config() if heat else replace(small_config(), heat_findings=(), heat_left=(), heat_dwell=False, heat_unspoken=False)
+    config = (
+        small_config()
+        if heat
+        else replace(small_config(), heat_findings=(), heat_left=(), heat_dwell=False, heat_unspoken=False)
+    )
     head = HeatHead(128, config.heat_channels, config.heat_cells) if heat else None
     return GazeXNetwork(qwen, head, config, _processor(tokenizer, config, qwen_cfg))
 

@@ -19,7 +19,7 @@ from gazex.model.config import GazeXConfig, ModelError
 
 MAX_SIDE: Final = 16_384
 DETAILS: Final = ((0.0, 0.05), (0.012, 0.03))
-"""SDs of the two Gaussians of `local_contrast`, as shares of the image's height: for dots and lines, and for nodules."""
+"""SDs of the two Gaussians of `local_contrast`, as shares of the image's height: for dots and lines; for nodules."""
 Grid = tuple[int, int, int]
 
 

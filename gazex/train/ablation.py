@@ -47,11 +47,9 @@ BUDGETS: Final = ("equal steps", "equal compute")
 
 @dataclass(frozen=True)
 class Plan:
-    """How large an ablation is: steps of each run, images a step, phantoms trained on, held-out cases, seeds, runs side
-    by side."""
+    """How large an ablation is: steps of each run, phantoms trained on, held-out cases, seeds, processes at once."""
 
     steps: int = 300
-    batch: int = 8
     pool: int = 1500
     cases: int = 100
     seeds: tuple[int, ...] = (1, 2, 3)
@@ -60,7 +58,7 @@ class Plan:
     processes: int = 2
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 2), ("batch", 1), ("pool", 1), ("cases", 8), ("processes", 1)):
+        for name, least in (("steps", 2), ("pool", 1), ("cases", 8), ("processes", 1)):
             if getattr(self, name) < least:
                 raise TrainError(f"An ablation needs at least {least} {name}; this one has {getattr(self, name)}.")
         if not self.seeds:
@@ -74,7 +72,12 @@ class Plan:
         return {arm: o for arm, o in left.items() if o or not ARMS[arm]}
 
     def to_dict(self) -> dict[str, Any]:
-        sizes = {"steps": self.steps, "batch": self.batch, "pool": self.pool, "cases": self.cases, "seeds": list(self.seeds)}
+        sizes = {
+            "steps": self.steps,
+            "pool": self.pool,
+            "cases": self.cases,
+            "seeds": list(self.seeds),
+        }
         return {**sizes, "without": list(self.without)}
 
 
@@ -150,7 +153,7 @@ def _run(work: tuple[tuple[str, str, int], int, PhantomRecords, dict[str, HeldOu
     state = train(
         network,
         PhantomSource(records, plan.pool),
-        small_stages(without=[o for o in OBJECTIVES if o not in objectives], steps=steps, batch=plan.batch),
+        small_stages(without=[o for o in OBJECTIVES if o not in objectives], steps=steps),
         folder,
         seed=seed,
         resume=True,

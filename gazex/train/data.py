@@ -185,9 +185,7 @@ def _examples_of_speech(visit: Visit, processor: Processor) -> dict[str, list[Ex
     return {"report": report.examples(visit), "gtm": [replace(e, target=coarse(e.target, step)) for e in inspections]}
 
 
-def dwell_map(
-    visit: Visit, shape: tuple[int, int], sigma: float, *, before_s: float = np.inf
-) -> NDArray[np.float64]:
+def dwell_map(visit: Visit, shape: tuple[int, int], sigma: float, *, before_s: float = np.inf) -> NDArray[np.float64]:
     """Map of a reading's gaze, whole or before a time, σ as a share of the image (see `gaze_map`)."""
     t, x, y = gaze_in(visit, -np.inf, before_s)
     del t

@@ -154,7 +154,9 @@ class HeldOut:
                 keys.append((located.finding, case.labels.get(located.finding, "")))
         scores, prior, invalid = [], [], 0
         for first in range(0, len(images), 64):
-            texts = generate(network, images[first : first + 64], prompts[first : first + 64], LOCATED_TOKENS, task="fvp")
+            texts = generate(
+                network, images[first : first + 64], prompts[first : first + 64], LOCATED_TOKENS, task="fvp"
+            )
             for k, text in enumerate(texts, start=first):
                 rest = [b for j, b in enumerate(truth) if keys[j] == keys[k] and j != k]
                 prior.append(iou(np.mean(rest, axis=0).tolist(), truth[k]) if rest else 0.0)

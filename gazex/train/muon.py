@@ -1,7 +1,7 @@
 """Muon (Jordan 2024) in single precision.
 
-`torch.optim.Muon` orthogonalises in bfloat16, one matrix after the other; a CPU takes over twice as long for that, which
-was 38 % of a step of the small model. The update is the same to bfloat16's rounding.
+`torch.optim.Muon` orthogonalises in bfloat16, one matrix after the other; a CPU takes about twice as long for that,
+which was over a third of a step of the small model. The update is the same to bfloat16's rounding.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised, for two-dimensional parameters.
 
-    Steps are scaled by 0.2·√(longer side), so that rates and weight decay of AdamW serve (Liu et al., arXiv 2502.16982).
+    Steps are scaled by 0.2·√(longer side), so that rates and decay of AdamW serve (Liu et al., arXiv 2502.16982).
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Muon(torch.optim.Optimizer):
             raise ValueError(f"Muon takes matrices; a parameter has the shape {tuple(wrong.shape)}.")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from gazex.calibration import calibrate
 from gazex.findings import PHANTOM_FINDINGS
@@ -35,7 +34,7 @@ REPLAY: Final = 0.4
 REPLAY_POOL: Final = 240
 CORPUS_CASES: Final = 300
 CARD_CASES: Final = 60
-SMALL_STEPS: Final = 1600
+SMALL_STEPS: Final = 2100
 SMALL_POOL: Final = 1500
 PROCESSES: Final = 2
 """That train the small model together. Another number would give other weights."""

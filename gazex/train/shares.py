@@ -115,7 +115,7 @@ class Shares:
                 parameter.grad = None
             try:
                 answer: tuple[Any, Any] = self.work(step, share)
-            except Exception as error:  # noqa: BLE001 - told to the first process, which raises it
+            except Exception as error:
                 there.send((_FAILED, str(error)))
                 continue
             for parameter, shared in zip(self.parameters, gradients, strict=True):

@@ -197,9 +197,7 @@ def train(
             [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98)
         )
     )
-    plan = json.dumps(
-        {"seed": seed, "stages": [s.to_dict() for s in stages], "processes": processes}, sort_keys=True
-    )
+    plan = json.dumps({"seed": seed, "stages": [s.to_dict() for s in stages], "processes": processes}, sort_keys=True)
     step, elapsed, last = 0, 0.0, float("nan")
     path = out / CHECKPOINT
     if path.is_file():
