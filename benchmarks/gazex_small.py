@@ -83,6 +83,8 @@ class Bench:
         without = () if kind == "all" else OBJECTIVES
         steps = round(self.options.steps * longer)
         stages = [replace(s, lr=s.lr * rate) for s in small_stages(without=without, steps=steps)]
+        if kind == "report":  # every image brings its report, at every step
+            stages = [replace(s, tasks={"report": 1.0}, weights={}) for s in stages]
         curve: list[dict[str, float]] = []
 
         def watch(step: int, network: GazeXNetwork) -> None:

@@ -1,9 +1,9 @@
 """What each objective adds: the paper's ablation in small, on phantoms with simulated readers.
 
-Every arm trains the same network from the same random weights on the same readings in the same order. "Equal steps"
-gives each arm the same number of steps; "equal compute" gives each as many as fit into the CPU seconds that all
-objectives together took. Held out are cases (the frozen test series) and a reader (other habits; no training reading is
-by them).
+Every arm trains the same network from the same random weights on the same readings in the same order, and answers the
+same few yes-or-no questions. "Equal steps" gives each arm the same number of steps; "equal compute" gives each as many as
+fit into the CPU seconds that all objectives together took. Held out are cases (the frozen test series) and a reader
+(other habits; no training reading is by them).
 """
 
 from __future__ import annotations
@@ -72,12 +72,7 @@ class Plan:
         return {arm: o for arm, o in left.items() if o or not ARMS[arm]}
 
     def to_dict(self) -> dict[str, Any]:
-        sizes = {
-            "steps": self.steps,
-            "pool": self.pool,
-            "cases": self.cases,
-            "seeds": list(self.seeds),
-        }
+        sizes = {"steps": self.steps, "pool": self.pool, "cases": self.cases, "seeds": list(self.seeds)}
         return {**sizes, "without": list(self.without)}
 
 
