@@ -1,8 +1,8 @@
 """What each objective adds: the paper's ablation in small, on phantoms with simulated readers.
 
 Every arm trains the same network from the same random weights on the same readings in the same order, and answers the
-same few yes-or-no questions. "Equal steps" gives each arm the same number of steps; "equal compute" gives each as many as
-fit into the CPU seconds that all objectives together took. Held out are cases (the frozen test series) and a reader
+same few yes-or-no questions. "Equal steps" gives each arm the same number of steps; "equal compute" gives each as many
+as fit into the CPU seconds that all objectives together took. Held out are cases (the frozen test series) and a reader
 (other habits; no training reading is by them).
 """
 
