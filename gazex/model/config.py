@@ -68,7 +68,8 @@ class GazeXConfig:
         value again: details are faint beside the organs, and a patch does not say on which side it lies. Of a patch's
         two copies one holds fine detail and the place along x, the other coarser detail and the place along y.
     coordinate_step
-        Places in answers are rounded to multiples of this (of 1000), dwell times to 100 ms; 1 rounds nothing.
+        Box corners in answers are rounded to multiples of this (of 1000), points to twice that, dwell times to a dozen
+        values; 1 rounds nothing.
     base
         Folder or hub id of the Qwen2-VL an adapter belongs to; None where the weights are whole.
     prompt_version

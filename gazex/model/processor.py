@@ -96,15 +96,15 @@ def _along(
 
 
 def conspicuity(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much of a dot there is about each pixel, 0 to 4: alike wherever in a patch the dot lies.
+    """How much of a dot there is about each pixel, 0 to 6: alike wherever in a patch the dot lies.
 
     That a linear patch embedding cannot work out by itself. Near the local maximum of `dots`: the root of a local mean
-    (Gaussian, SD 1.5 % of the height) of their third power; 3 % of the brightness range are 1.
+    (Gaussian, SD 1.5 % of the height) of their third power; 4 % of the brightness range are 1.
     """
     height = image.shape[0]
     smooth = gaussian_filter(image, 0.004 * height, mode="nearest", truncate=2.0)
-    spots = dots(smooth, max(3, round(0.08 * height))) / np.float32(0.03)
-    return np.minimum(np.cbrt(gaussian_filter(spots**3, 0.015 * height, mode="nearest", truncate=2.0)), 4)
+    spots = dots(smooth, max(3, round(0.08 * height))) / np.float32(0.04)
+    return np.minimum(np.cbrt(gaussian_filter(spots**3, 0.015 * height, mode="nearest", truncate=2.0)), 6)
 
 
 def smart_size(rows: int, columns: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ Records come from visits (real readings) or from phantoms read by the simulated 
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ READINGS: Final = 3
 """Times the simulated reader reads a training phantom."""
 SHUFFLE_SEED: Final = 7
 """Of the order in which key frames are shown."""
+DWELLS_MS: Final = (100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 7000, 10_000)
+"""Dwell times that a model with a coordinate step writes."""
 _PLACE: Final = re.compile(r"\((\d+),(\d+)(?:,(\d+))?\)")
 
 
@@ -193,14 +196,21 @@ def dwell_map(visit: Visit, shape: tuple[int, int], sigma: float, *, before_s: f
 
 
 def coarse(target: str, step: int) -> str:
-    """A target with its places rounded to multiples of `step` and its dwell times to 100 ms; 1 leaves it as it is."""
+    """A target with rounded numbers: box corners to multiples of `step`, points that were looked at to twice that (more
+    is not known of a fixation), dwell times to the nearest of `DWELLS_MS`; 1 leaves it as it is.
+
+    Of many numbers that are all a little likely, a greedy answer takes none: long dwells came out as 100 ms.
+    """
     if step == 1:
         return target
 
     def rounded(match: re.Match[str]) -> str:
-        u, v = (min(1000, round(int(n) / step) * step) for n in match.groups()[:2])
-        ms = "" if match[3] is None else f",{max(1, round(int(match[3]) / 100)) * 100}"
-        return f"({u},{v}{ms})"
+        apart = step if match[3] is None else 2 * step
+        u, v = (min(1000, round(int(n) / apart) * apart) for n in match.groups()[:2])
+        if match[3] is None:
+            return f"({u},{v})"
+        dwell = max(1, int(match[3]))
+        return f"({u},{v},{min(DWELLS_MS, key=lambda ms: abs(math.log(ms / dwell)))})"
 
     return _PLACE.sub(rounded, target)
 

@@ -24,7 +24,7 @@ from gazex.phantoms import TRAIN_SEED, make_phantom
 from gazex.schema import read_visits
 from gazex.tasks import fvp, gtm, report, sda, vqa
 from gazex.tasks.finished import finish
-from gazex.train.data import PhantomRecords, Record, VisitRecords, simulated_visit
+from gazex.train.data import DWELLS_MS, PhantomRecords, Record, VisitRecords, simulated_visit
 from gazex.train.stages import OBJECTIVES, Stage, retrain_stages, small_stages
 from gazex.train.trainer import CHECKPOINT, PROGRESS, Progress, RunState, TrainError, train
 
@@ -80,7 +80,7 @@ def small_tokenizer() -> Any:
             *sda.examples(visit, seed=0, finished=finished)[:1],
         ):
             corpus += [example.prompt, re.sub(r"\d+", "0", example.target)]
-    places, times = range(0, 1001, small_config().coordinate_step), range(100, 5001, 100)
+    places, times = range(0, 1001, small_config().coordinate_step), DWELLS_MS
     return train_tokenizer(
         corpus,
         numbers=sorted({*places, *times}),

@@ -41,8 +41,8 @@ class Stage:
         return asdict(self)
 
 
-HEAT_WEIGHT: Final = 60.0
-"""Of the gaze-heat loss while the small model is trained from nothing."""
+HEAT_WEIGHTS: Final = (60.0, 20.0)
+"""Of the gaze-heat loss in the two stages of the small model."""
 OBJECTIVES: Final = ("heat", "fvp", "gtm", "sda")
 """What can be switched off; the report cannot."""
 
@@ -70,13 +70,13 @@ def small_stages(*, without: Collection[str] = (), steps: int = 2100) -> list[St
     unknown = sorted(set(without) - set(OBJECTIVES))
     if unknown:
         raise ValueError(f"“{unknown[0]}” is not an objective; those that can be left out: {', '.join(OBJECTIVES)}.")
-    heat = 0.0 if "heat" in without else HEAT_WEIGHT
+    first_heat, second_heat = (0.0, 0.0) if "heat" in without else HEAT_WEIGHTS
     tasks = {"report": 0.4, "fvp": 1.0, "gtm": 1.0, "sda": 0.4, "vqa": 0.2}
     weights = {"fvp": 0.5, "gtm": 1.0, "sda": 0.5, "vqa": 0.2}
     left = {t: share for t, share in tasks.items() if t not in without}
     first = max(1, round(0.62 * steps))
     return [
-        Stage("report and heat", first, 2e-3, batch=8, heat=heat, warmup=min(40, first)),
+        Stage("report and heat", first, 2e-3, batch=8, heat=first_heat, warmup=min(40, first)),
         Stage(
             "boxes, trajectories and orders",
             max(1, steps - first),
@@ -84,7 +84,7 @@ def small_stages(*, without: Collection[str] = (), steps: int = 2100) -> list[St
             batch=8,
             tasks=left,
             weights={t: w for t, w in weights.items() if t in left},
-            heat=heat,
+            heat=second_heat,
             warmup=min(20, first),
         ),
     ]

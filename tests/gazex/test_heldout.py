@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gazex.findings import PHANTOM_FINDINGS
+from gazex.model.processor import conspicuity, dots
 from gazex.train import heldout
 from gazex.train.ablation import ARMS, OTHER_READER, Plan, ablation, table
 from gazex.train.ablation import _name as run_name
@@ -85,29 +87,53 @@ def test_pairs_fall_with_an_order_turned_round(network, held, answers):
     assert held.order(network)["pairs"] == 0.0
 
 
-def test_places_are_rounded_and_words_are_not():
-    target = "<clues>(333,996,1234)(8,12,40)</clues>12 mm (1,2"
-    assert coarse(target, 20) == "<clues>(340,1000,1200)(0,20,100)</clues>12 mm (1,2"
-    assert coarse("(333,996),(340,1000)", 20) == "(340,1000),(340,1000)"
+def test_corners_are_rounded_points_and_dwell_times_more_so_and_words_are_not():
+    target = "<clues>(333,996,1234)(8,22,40)(1,2,99999)</clues>12 mm (1,2"
+    assert coarse(target, 20) == "<clues>(320,1000,1000)(0,40,100)(0,0,10000)</clues>12 mm (1,2"
+    assert coarse("(333,996),(350,1000)", 20) == "(340,1000),(360,1000)"
     assert coarse(target, 1) == target
 
 
 def test_key_frames_are_dark_except_about_their_box(network):
-    image = np.ones((112, 112), np.float32)
+    image = np.ones(network.config.image_size, np.float32)
     patches, grid = network.processor.key_frames(image, [(0.0, 0.0, 0.3, 0.3), (0.6, 0.6, 1.0, 1.0)])
     assert grid[0] == 2 and len(patches) == grid[0] * grid[1] * grid[2]
-    gray = patches.reshape(2, -1, 3, 2, 8, 8)[:, :, 0, 0].mean((2, 3))
+    gray = patches.reshape(2, -1, 3, 2, 10, 10)[:, :, 0, 0].mean((2, 3))
     assert gray[0, 0] > gray[0, -1] + 1 and gray[1, -1] > gray[1, 0] + 1
 
 
-def test_the_processor_shows_detail_and_place_beside_the_gray_value(network):
-    image = np.linspace(0, 1, 112, dtype=np.float32)[None].repeat(112, 0)
-    image[56, 20] += 0.1
-    patches = network.processor.patchify([image])[0].reshape(7, 7, 2, 2, 3, 2, 8, 8)
-    place = patches[:, :, :, :, 2, 0]
-    assert place[0, -1].mean() > place[0, 0].mean() + 1 and place[-1, 0].mean() > place[0, 0].mean() + 1
-    detail = patches[:, :, :, :, 1, 0]
+def test_the_processor_shows_detail_dots_and_place_beside_the_gray_value(network):
+    image = np.linspace(0, 1, 140, dtype=np.float32)[None].repeat(140, 0)
+    image[70, 25] += 0.1
+    patches = network.processor.patchify([image])[0].reshape(7, 7, 2, 2, 3, 2, 10, 10)
+    along_x, along_y = patches[:, :, :, :, 2, 0], patches[:, :, :, :, 2, 1]
+    assert along_x[0, -1].mean() > along_x[0, 0].mean() + 1 and torch.equal(along_x[0], along_x[-1])
+    assert along_y[-1, 0].mean() > along_y[0, 0].mean() + 1 and torch.equal(along_y[:, 0], along_y[:, -1])
+    detail = patches[:, :, :, :, 1]
     assert detail.abs().max() <= 3 and detail[3, 1].max() > 1  # a spot that the gray value hardly shows
+    spots = patches[:, :, :, :, 0, 1]
+    assert spots[3, 1].max() > 0.2 and spots[0].max() < 0.01
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_dot_stays_and_a_line_an_edge_and_a_slope_go(turned: bool):
+    y, x = np.mgrid[:60, :60].astype(np.float32)
+    slope, line, edge = x / 60, (abs(y - 20) < 3).astype(np.float32), (x > 45).astype(np.float32)
+    dot = ((x - 30) ** 2 + (y - 40) ** 2 < 9).astype(np.float32)
+    left = dots((slope + line + edge + dot).T if turned else slope + line + edge + dot, 9)
+    left = left.T if turned else left
+    assert left[40, 30] > 0.8 and left[dot == 0].max() < 0.01
+
+
+def test_a_dot_is_as_conspicuous_wherever_it_lies():
+    peaks = []
+    for row, column in ((50, 50), (53, 57), (60, 50)):
+        image = np.full((140, 140), 0.4, np.float32)
+        image[row - 1 : row + 2, column - 1 : column + 2] += 0.2
+        found = conspicuity(image)
+        peaks.append(found[row, column])
+        assert found[row + 4, column] > 0.3 * found[row, column] > 20 * found[10, 10]
+    assert max(peaks) - min(peaks) < 1e-4
 
 
 def test_an_objective_that_is_none_is_refused_and_the_report_cannot_be_left_out():
