@@ -63,10 +63,11 @@ class GazeXConfig:
         Whether the head draws one map more: the dwell of the whole reading.
     heat_unspoken
         Whether it draws the gaze before the first sentence's window too: what draws the eye and is not spoken of.
-    detail_and_place
-        Whether the second colour channel holds the local contrast and the third each pixel's place instead of the gray
-        value again: details are faint beside the organs, and a patch does not say on which side it lies. Of a patch's
-        two copies one holds fine detail and the place along x, the other coarser detail and the place along y.
+    inputs
+        "gray": three times the gray value, as Qwen2-VL's pictures are. "detail": gray value, local contrast, dots and
+        each pixel's place. Details are faint beside the organs, and a patch does not say on which side it lies. Of a
+        patch's two copies one holds gray, fine contrast and the place along x, the other dots, coarser contrast and the
+        place along y.
     coordinate_step
         Box corners in answers are rounded to multiples of this (of 1000), points to twice that, dwell times to a dozen
         values; 1 rounds nothing.
@@ -88,7 +89,7 @@ class GazeXConfig:
     heat_left: tuple[str, ...] = ()
     heat_dwell: bool = False
     heat_unspoken: bool = False
-    detail_and_place: bool = False
+    inputs: str = "gray"
     coordinate_step: int = 1
     base: str | None = None
     prompt_version: str = PROMPT_VERSION
@@ -107,7 +108,13 @@ class GazeXConfig:
             for name in ("image_size", "image_mean", "image_std", "heat_findings"):
                 raw[name] = tuple(raw[name]) if raw[name] is not None else None
             raw["heat_left"] = tuple(raw.get("heat_left", ()))
+            if raw.pop("detail_and_place", False):
+                raise ModelError(f"The model {folder} was trained on inputs that are no longer made; train it again.")
+            if raw.get("inputs", "gray") not in ("gray", "detail"):
+                raise ValueError(f"its inputs are “{raw['inputs']}”")
             return cls(**raw)
+        except ModelError:
+            raise
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ModelError(f"{folder / FILE} is not a GazeX configuration: {error}.") from None
 
@@ -119,7 +126,7 @@ def small_config() -> GazeXConfig:
         heat_left=tuple(f for f in PHANTOM_FINDINGS if f in SIDED),
         heat_dwell=True,
         heat_unspoken=True,
-        detail_and_place=True,
+        inputs="detail",
         coordinate_step=20,
     )
 

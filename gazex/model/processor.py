@@ -173,7 +173,7 @@ class Processor:
         cells = self._cells(stack)
         coloured = (cells - self.mean[None, :, None, None]) / self.std[None, :, None, None]
         slices = [coloured] * self.temporal
-        if self.config.detail_and_place:
+        if self.config.inputs == "detail":
             fine, coarse = ([local_contrast(frame, *sds) for frame in stack] for sds in DETAILS)
             first, second = (self._cells(np.stack(d)) for d in (fine, coarse))
             spots = self._cells(np.stack([conspicuity(frame) for frame in stack]))

@@ -166,7 +166,7 @@ def record_of(visit: Visit, pixels: NDArray[np.uint16], processor: Processor, fi
         first = min((t0 for _, t0, _ in visit.sentences), default=-np.inf) - LEAD_S
         unspoken = dwell_map(visit, shape, processor.config.heat_sigma, before_s=first)
         heat = np.concatenate([heat, unspoken[None].astype(np.float16)])
-        known = np.append(known, np.float32(bool(visit.sentences)))
+        known = np.append(known, np.float32(unspoken.max() > 0))
     if processor.config.heat_dwell:
         dwell = dwell_map(visit, shape, processor.config.heat_sigma)
         heat = np.concatenate([heat, dwell[None].astype(np.float16)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 import re
 import time
@@ -34,8 +35,8 @@ REPLAY: Final = 0.4
 REPLAY_POOL: Final = 240
 CORPUS_CASES: Final = 300
 CARD_CASES: Final = 60
-SMALL_STEPS: Final = 2100
-SMALL_POOL: Final = 1500
+SMALL_STEPS: Final = 1600
+SMALL_POOL: Final = 2000
 PROCESSES: Final = 2
 """That train the small model together. Another number would give other weights."""
 
@@ -139,14 +140,15 @@ def train_small(
     if records is None:
         records = PhantomRecords(network.processor, PHANTOM_FINDINGS)
         records.prepare(pool, processes=PROCESSES)
-    started, cpu = time.monotonic(), time.process_time()
+    drawn, cpu = time.monotonic(), _cpu_s()
+    resumed = (out / "run" / CHECKPOINT).is_file()
     aside = np.zeros(2)  # wall and CPU seconds of watching
 
     def after_step(step: int) -> None:
         if watch is not None:
-            since = np.array([time.monotonic(), time.process_time()])
+            since = np.array([time.monotonic(), _cpu_s()])
             watch(step, network)
-            aside[:] += np.array([time.monotonic(), time.process_time()]) - since
+            aside[:] += np.array([time.monotonic(), _cpu_s()]) - since
 
     state = train(
         network, PhantomSource(records, pool), stages, out / "run",
@@ -156,7 +158,7 @@ def train_small(
         raise TrainError(
             f"Training was stopped at step {state.step} of {state.total}; run the same command again to go on."
         )
-    trained = np.array([time.monotonic() - started, time.process_time() - cpu]) - aside
+    trained = np.array([state.elapsed_s, _cpu_s() - cpu]) - aside
     network.save(out, half=True)
     network = load_network(out)  # calibrate what was stored, rounding included
     if network.heat is not None:
@@ -173,9 +175,9 @@ def train_small(
         "phantoms": pool,
         "stages": [s.to_dict() for s in stages],
         "final_loss": round(state.loss, 4),
-        "drawing_s": round(started - drawing, 1),
+        "drawing_s": round(drawn - drawing, 1),
         "training_s": round(float(trained[0]), 1),
-        "training_cpu_s": round(float(trained[1]), 1),
+        "training_cpu_s": None if resumed else round(float(trained[1]), 1),
         "processes": PROCESSES,
         "metrics": _measured(out) if measured else None,
         **environment(),
@@ -185,6 +187,12 @@ def train_small(
         (out / "run" / name).unlink(missing_ok=True)
     (out / "run").rmdir()
     return out
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and of those it has waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def retrain(

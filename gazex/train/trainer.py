@@ -243,14 +243,18 @@ def train(
     def work(at: int, share: int) -> tuple[float, dict[str, float]]:
         stage, _ = learning_rate(stages, at)
         rng = np.random.default_rng(np.random.SeedSequence([seed, at]))
-        chosen = choose(source.draw(stage.batch, rng), stage, rng)
-        if not stage.heat and not any(examples for _, examples in chosen):
+        drawn = source.draw(stage.batch, rng)
+        if not stage.heat and not any(record.examples.get(task) for record in drawn for task in stage.tasks):
             raise TrainError("No visit gives an example for the objectives that are switched on.")
+        chosen = choose(drawn, stage, rng)
         noise = np.random.default_rng(np.random.SeedSequence([seed, at, share]))
         mine = chosen[split(len(chosen), processes)[share]]
         if not mine:
             return 0.0, {}
-        loss, parts = loss_of(network, collate(mine, network.processor, rng=noise), stage)
+        batch = collate(mine, network.processor, rng=noise)
+        if not stage.heat and not batch.rows and any(examples for _, examples in mine):
+            raise TrainError("Every example of a batch is too long for the model; leave the longest visits out.")
+        loss, parts = loss_of(network, batch, stage)
         weight = len(mine) / len(chosen)
         if loss.requires_grad:
             (weight * loss).backward()
