@@ -75,7 +75,7 @@ class Bench:
         return [json.loads(self._file(job).read_text(encoding="utf-8")) for job in jobs]
 
     def _file(self, job: Job) -> Path:
-        return self.out / f"{name_of(job)}.json"
+        return self.out / f"{name_of(job)}-of-{self.options.steps}-on-{self.options.cases}.json"
 
     def run(self, job: Job) -> None:
         """One training with its curve and its test figures."""
@@ -85,11 +85,12 @@ class Bench:
         stages = [replace(s, lr=s.lr * rate) for s in small_stages(without=without, steps=steps)]
         if kind == "report":  # every image brings its report, at every step
             stages = [replace(s, tasks={"report": 1.0}, weights={}) for s in stages]
-        curve: list[dict[str, float]] = []
+        points = self._file(job).with_suffix(".curve.jsonl")  # kept, should the run be killed
 
         def watch(step: int, network: GazeXNetwork) -> None:
             if step % self.options.curve == 0 or step == steps:
-                curve.append({"step": step, "f1": self.validation.report(network)["f1"]})
+                with points.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"step": step, "f1": self.validation.report(network)["f1"]}) + "\n")
 
         folder = self.out / name_of(job)
         train_small(
@@ -98,6 +99,7 @@ class Bench:
         )  # fmt: skip
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         network, test = load_network(folder), self.test
+        curve = [json.loads(line) for line in points.read_text(encoding="utf-8").splitlines()]
         row: dict[str, Any] = {"name": name_of(job), "seed": seed, "steps": steps, "rate": rate, "curve": curve}
         row |= {k: card[k] for k in ("training_s", "training_cpu_s", "processes")}
         row |= {"validation_f1": curve[-1]["f1"], "test": {"report": test.report(network)}}

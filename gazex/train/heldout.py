@@ -99,7 +99,7 @@ class HeldOut:
         maps: list[Array] = []
         for first in range(0, len(self.cases), 16):
             which = range(first, min(first + 16, len(self.cases)))
-            maps += [m.double().numpy() for m in network.heat_logits(network.see(self._images(which)))]
+            maps += [m.double().cpu().numpy() for m in network.heat_logits(network.see(self._images(which)))]
         out: dict[str, Any] = {"auc": {}}
         for channel, finding in enumerate(PHANTOM_FINDINGS):
             score = np.array([m[channel].max() for m in maps])

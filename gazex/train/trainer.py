@@ -179,6 +179,8 @@ def train(
     TrainError
         A checkpoint of another run is in the way, the loss is not finite, or there is nothing to train on.
     """
+    if processes > 1 and network.device.type != "cpu":
+        raise TrainError("Several processes share a training on the CPU alone; hide the GPU or train in one process.")
     out.mkdir(parents=True, exist_ok=True)
     total = sum(stage.steps for stage in stages)
     if total < 1:
@@ -197,7 +199,8 @@ def train(
             [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98)
         )
     )
-    plan = json.dumps({"seed": seed, "stages": [s.to_dict() for s in stages], "processes": processes}, sort_keys=True)
+    run = {"seed": seed, "stages": [s.to_dict() for s in stages]}
+    plan = json.dumps(run if processes == 1 else {**run, "processes": processes}, sort_keys=True)
     step, elapsed, last = 0, 0.0, float("nan")
     path = out / CHECKPOINT
     if path.is_file():
@@ -205,7 +208,9 @@ def train(
             raise TrainError(f"{out} already holds a run; continue it with --resume or choose another folder.")
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["plan"] != plan:
-            raise TrainError(f"The run in {out} has other stages or another seed; choose another folder.")
+            raise TrainError(
+                f"The run in {out} has other stages, another seed or other processes; choose another folder."
+            )
         missing = set(parameters) ^ set(state["parameters"])
         if missing:
             raise TrainError(
