@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -85,7 +85,7 @@ class Text:
 @dataclass(frozen=True)
 class Number:
     """A whole number without leading zeros, from `low` to `high`; `save` keeps it under a name, and `at_least` takes
-    such a name for the lower bound."""
+    such a name for the lower bound and forgets it: what follows does not depend on it."""
 
     high: int
     low: int = 0
@@ -254,8 +254,9 @@ def _expand(config: _Config, out: set[_Config]) -> None:
     elif isinstance(first, Text):
         out.add(((_Inside(first.ends, "start"), *rest), names))
     elif isinstance(first, Number):
-        low = max(first.low, dict(names)[first.at_least]) if first.at_least else first.low
-        out.add(((_Digits("", low, first.high, first.save), *rest), names))
+        kept = dict(names)
+        low = max(first.low, kept.pop(first.at_least)) if first.at_least else first.low
+        out.add(((_Digits("", low, first.high, first.save), *rest), tuple(sorted(kept.items()))))
     elif isinstance(first, Order):
         for n in range(1, first.count + 1):
             if n not in first.used:
@@ -385,6 +386,11 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.pieces)
 
+    @cached_property
+    def trie(self) -> _Trie:
+        """The tokens by their symbols, for all decoders of this vocabulary."""
+        return _trie(self.pieces)
+
 
 def _byte_letters() -> dict[str, int]:
     """The letters that byte-level tokenizers write bytes with (Radford et al., GPT-2, 2019)."""
@@ -452,7 +458,6 @@ class ConstrainedDecoder:
 
     def __init__(self, grammar: Grammar, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self._root = _trie(vocabulary.pieces)
         self._states: list[frozenset[_Config]] = [frozenset()]
         self._number: dict[frozenset[_Config], int] = {frozenset(): 0}
         self._after: dict[tuple[int, int], int | None] = {}
@@ -461,6 +466,11 @@ class ConstrainedDecoder:
         configs: set[_Config] = set()
         _expand(((grammar,), ()), configs)
         self.start = self._state(frozenset(configs))
+
+    @property
+    def states(self) -> int:
+        """How many states it has met and keeps."""
+        return len(self._states)
 
     def _state(self, configs: frozenset[_Config]) -> int:
         number = self._number.get(configs)
@@ -488,7 +498,7 @@ class ConstrainedDecoder:
         """Token → state after it, for every token that is allowed but the end token."""
         if state not in self._next:
             moves: dict[int, int] = {}
-            pending = [(self._root, state)]
+            pending = [(self.vocabulary.trie, state)]
             while pending:
                 node, at = pending.pop()
                 for token in node.tokens:

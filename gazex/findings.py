@@ -223,8 +223,7 @@ def _polarity(clause: str, start: int, end: int, cues: _Cues) -> Mention:
         return "uncertain"
     denied = _follows("deny_after", readable, start, end, cues) or _follows("not_seen", readable, start, end, cues)
     before = _blank(readable, cues["not_seen"])[:end]
-    here = f" {before.rsplit(' , ', 1)[-1]}"
-    if denied or cues["deny_before"].search(before) or cues["deny_to_comma"].search(here):
+    if denied or cues["deny_before"].search(before) or _past(readable, before, cues):
         return "negative"
     words = clause[:start].split()[-_NEAR:], clause[start:end].split(), clause[end:].split()[:_NEAR]
     if (
@@ -234,6 +233,16 @@ def _polarity(clause: str, start: int, end: int, cues: _Cues) -> Mention:
     ):
         return "uncertain"
     return "positive"
+
+
+def _past(clause: str, before: str, cues: _Cues) -> bool:
+    """Whether a history is told of, which goes on over a comma only as a list does."""
+    cue = cues["deny_to_comma"].search(before)
+    if cue is None:
+        return False
+    _, _, further = clause[cue.end() :].partition(" , ")
+    list_alone = not (cues["verbs"].search(further) or cues["doubt_before"].search(further))
+    return list_alone or " , " not in before[cue.end() :]
 
 
 def _follows(cue: str, clause: str, start: int, end: int, cues: _Cues) -> bool:

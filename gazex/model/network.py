@@ -33,6 +33,7 @@ from gazex.model.processor import Processor
 
 log = logging.getLogger(__name__)
 HEAT_FILE = "heat_head.safetensors"
+MOST_STATES = 20_000
 
 
 @dataclass
@@ -75,9 +76,12 @@ class GazeXNetwork(nn.Module):
         return next(self.parameters()).device
 
     def decoder(self, task: str, frames: int = 0) -> ConstrainedDecoder:
-        """What keeps a task's answers on its grammar (see `grammar_of`); kept, since it learns its states."""
+        """What keeps a task's answers on its grammar (see `grammar_of`); kept, since it learns its states.
+
+        Boxes have a million first corners; one that has met too many states is made anew.
+        """
         key = task, frames
-        if key not in self._decoders:
+        if key not in self._decoders or self._decoders[key].states > MOST_STATES:
             size = int(self.core.config.get_text_config().vocab_size)
             self._vocabulary = self._vocabulary or Vocabulary.of(self.processor.tokenizer, size=size)
             self._decoders[key] = ConstrainedDecoder(grammar_of(task, frames=frames), self._vocabulary)

@@ -6,6 +6,7 @@ processes do. The parameters lie in memory that all of them see, so only numbers
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 Work = Callable[[int, int], tuple[float, dict[str, float]]]
 """`work(step, share)` leaves a share's part of the gradients in the parameters and returns its part of the loss."""
 _FAILED: Final = "failed"
+log = logging.getLogger(__name__)
 
 
 def split(count: int, shares: int) -> list[slice]:
@@ -48,6 +50,7 @@ class Shares:
         self.work, self.shares = work, shares
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self._network = network
+        self._over = False
         self._gradients: list[list[Tensor]] = []
         self._pipes: list[Any] = []
         self._processes: list[Any] = []
@@ -73,25 +76,38 @@ class Shares:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         for pipe in self._pipes:
-            pipe.close()  # which ends the process behind it
+            pipe.close()  # which ends the process behind it, once its share is done
         for process in self._processes:
             process.join(timeout=10)
+            if process.is_alive():
+                process.kill()
+                process.join()
         if self.shares > 1:
             torch.set_num_threads(self._threads)
 
     def gradients(self, step: int) -> tuple[float, dict[str, float]]:
-        """Leave the whole batch's gradients in the parameters; the loss and what it is made of."""
+        """Leave the whole batch's gradients in the parameters; the loss and what it is made of.
+
+        Raises
+        ------
+        SharesError
+            A share failed or its process died, now or at an earlier step: leave the context.
+        """
+        if self._over:
+            raise SharesError("A share has failed; no step follows.")
+        self._over = True
         for parameter in self.parameters:
             parameter.grad = None
         try:
             for pipe in self._pipes:
                 pipe.send(step)
             answers = [self.work(step, 0), *(pipe.recv() for pipe in self._pipes)]
-        except (EOFError, BrokenPipeError):
+        except (EOFError, ConnectionError):
             raise SharesError("A process that shared the training has died; run the same command again.") from None
         for answer in answers:
             if answer[0] == _FAILED:
                 raise SharesError(answer[1])
+        self._over = False
         for k, parameter in enumerate(self.parameters):
             for gradients in self._gradients:
                 parameter.grad = gradients[k].clone() if parameter.grad is None else parameter.grad.add_(gradients[k])
@@ -106,18 +122,22 @@ class Shares:
             signal.signal(number, signal.SIG_IGN)
         for pipe in (here, *self._pipes):  # left open here, they would hide that the first process has gone
             pipe.close()
-        while True:
-            try:
-                step = there.recv()
-            except EOFError:
-                return
-            for parameter in self.parameters:
-                parameter.grad = None
-            try:
-                answer: tuple[Any, Any] = self.work(step, share)
-            except Exception as error:
-                there.send((_FAILED, str(error)))
-                continue
-            for parameter, shared in zip(self.parameters, gradients, strict=True):
-                shared.zero_() if parameter.grad is None else shared.copy_(parameter.grad)
-            there.send(answer)
+        try:
+            while True:
+                there.send(self._answer(there.recv(), share, gradients))
+        except (EOFError, OSError):
+            return
+
+    def _answer(self, step: int, share: int, gradients: list[Tensor]) -> tuple[Any, Any]:
+        for parameter in self.parameters:
+            parameter.grad = None
+        try:
+            answer = self.work(step, share)
+        except ValueError as error:  # a sentence for a person
+            return _FAILED, str(error)
+        except Exception as error:
+            log.exception("Share %d of step %d failed", share, step)
+            return _FAILED, f"{type(error).__name__}: {error}"
+        for parameter, shared in zip(self.parameters, gradients, strict=True):
+            shared.zero_() if parameter.grad is None else shared.copy_(parameter.grad)
+        return answer

@@ -58,7 +58,7 @@ def test_the_other_process_sees_a_step_made_by_the_first():
         assert before > 0 and several.gradients(0)[0] == 0
 
 
-def test_a_share_that_fails_says_why_and_the_next_step_works():
+def test_a_share_that_fails_says_why_and_no_step_follows():
     network = _network()
     fine = _work(network, 2)
 
@@ -71,7 +71,16 @@ def test_a_share_that_fails_says_why_and_the_next_step_works():
         several.gradients(0)
         with pytest.raises(SharesError, match="no image"):
             several.gradients(1)
-        assert several.gradients(2)[0] > 0
+        with pytest.raises(SharesError, match="no step follows"):
+            several.gradients(2)
+
+
+def test_leaving_in_the_middle_of_a_step_ends_the_other_process_without_a_word(capfd: pytest.CaptureFixture[str]):
+    network = _network()
+    several = Shares(network, _work(network, 2), 2)
+    with several:
+        several._pipes[0].send(0)
+    assert several._processes[0].exitcode == 0 and capfd.readouterr().err == ""
 
 
 def test_a_process_that_died_is_reported_instead_of_waited_for():
