@@ -105,6 +105,8 @@ def _picture(path: Path) -> Iterator[Any]:
         with opened as image:
             _check_size(path, image.width, image.height)
             yield image
+    except ImageError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"There is no image {path}.") from None
     except Image.DecompressionBombError:
@@ -113,7 +115,7 @@ def _picture(path: Path) -> Iterator[Any]:
         ) from None
     except UnidentifiedImageError:
         raise ImageError(f"{path.name} is not an image that can be read; give a PNG, JPEG or DICOM file.") from None
-    except (OSError, SyntaxError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
         raise ImageError(f"{path.name} is not an image that can be read: {_first(error)}; copy it again.") from None
 
 

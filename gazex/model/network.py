@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
 import torch
@@ -60,8 +59,7 @@ class GazeXNetwork(nn.Module):
     def __init__(self, qwen: Any, heat: HeatHead | None, config: GazeXConfig, processor: Processor) -> None:
         super().__init__()
         self.qwen, self.heat, self.config, self.processor = qwen, heat, config, processor
-        patches = self.core.model.visual.patch_embed
-        patches.forward = MethodType(_embed_patches, patches)
+        self.core.model.visual.patch_embed = _PatchProduct(self.core.model.visual.patch_embed)
         self.merge = processor.merge
         self._vocabulary: Vocabulary | None = None
         self._decoders: dict[tuple[str, int], ConstrainedDecoder] = {}
@@ -163,10 +161,16 @@ class GazeXNetwork(nn.Module):
             path.chmod(0o644)
 
 
-def _embed_patches(module: Any, patches: Tensor) -> Tensor:
+class _PatchProduct(nn.Module):
     """Qwen2-VL's patch embedding. A convolution as wide as its stride is a matrix product, and quicker as one."""
-    weight = module.proj.weight
-    return linear(patches.to(weight.dtype), weight.flatten(1))
+
+    def __init__(self, patch_embed: Any) -> None:
+        super().__init__()
+        self.proj = patch_embed.proj  # under the name that it is stored by
+
+    def forward(self, patches: Tensor) -> Tensor:
+        weight: Tensor = self.proj.weight
+        return linear(patches.to(weight.dtype), weight.flatten(1))
 
 
 @dataclass

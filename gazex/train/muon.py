@@ -18,7 +18,8 @@ ITERATIONS: Final = 5
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Nearly the orthogonal factor UVᵀ of each of [n, r, c] matrices: singular values of about 0.7 to 1.2."""
+    """Nearly the orthogonal factor UVᵀ of each of [n, r, c] matrices: singular values of about 0.7 to 1.2,
+    but of those that were tiny."""
     a, b, c = COEFFICIENTS
     turned = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if turned else matrices

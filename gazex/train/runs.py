@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import re
+import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ from gazex.tasks import fvp, gtm, report, sda, vqa
 from gazex.tasks.finished import finish
 from gazex.train.data import DWELLS_MS, PhantomRecords, Record, VisitRecords, simulated_visit
 from gazex.train.stages import OBJECTIVES, Stage, retrain_stages, small_stages
-from gazex.train.trainer import CHECKPOINT, PROGRESS, Progress, RunState, TrainError, train
+from gazex.train.trainer import CHECKPOINT, Progress, RunState, TrainError, train
 
 log = logging.getLogger(__name__)
 REPLAY: Final = 0.4
@@ -159,11 +160,12 @@ def train_small(
             f"Training was stopped at step {state.step} of {state.total}; run the same command again to go on."
         )
     trained = np.array([state.elapsed_s, _cpu_s() - cpu]) - aside
-    network.save(out, half=True)
-    network = load_network(out)  # calibrate what was stored, rounding included
+    made = out / "run" / "model"  # until it is whole
+    network.save(made, half=True)
+    network = load_network(made)  # calibrate what was stored, rounding included
     if network.heat is not None:
         calibration = calibrate(network, cases=calibration_cases)
-        (out / "calibration.json").write_text(json.dumps(calibration.to_dict(), indent=1) + "\n", encoding="utf-8")
+        (made / "calibration.json").write_text(json.dumps(calibration.to_dict(), indent=1) + "\n", encoding="utf-8")
     options = "" if steps == SMALL_STEPS else f" --steps {steps}"
     options += "".join(f" --without {o}" for o in OBJECTIVES if o in without)
     card = {
@@ -179,13 +181,13 @@ def train_small(
         "training_s": round(float(trained[0]), 1),
         "training_cpu_s": None if resumed else round(float(trained[1]), 1),
         "processes": PROCESSES,
-        "metrics": _measured(out) if measured else None,
+        "metrics": _measured(made) if measured else None,
         **environment(),
     }
-    (out / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    for name in (CHECKPOINT, PROGRESS):
-        (out / "run" / name).unlink(missing_ok=True)
-    (out / "run").rmdir()
+    (made / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    for path in made.iterdir():
+        path.replace(out / path.name)
+    shutil.rmtree(out / "run")
     return out
 
 
@@ -242,7 +244,8 @@ def retrain(
     if not state.finished:
         return state
     progress = Progress(out, steps, elapsed_before=state.elapsed_s, every_s=1.0)
-    model = out / "model"
+    model, whole = out / "model.part", out / "model"
+    shutil.rmtree(model, ignore_errors=True)
     network.save(model)
     calibration = calibrate(
         network,
@@ -265,11 +268,13 @@ def retrain(
         **environment(),
     }
     (model / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(whole, ignore_errors=True)
+    model.replace(whole)
     return state
 
 
 def _measured(model: Path) -> dict[str, Any]:
-    """What `python -m gazex evaluate --model MODEL --cases 100` measures, for the card."""
+    """What `python -m gazex evaluate --model MODEL` measures, for the card."""
     from gazex.evaluate import evaluate
     from gazex.infer import GazeX
 

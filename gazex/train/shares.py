@@ -41,7 +41,7 @@ class Shares:
     network
         On the CPU. Its parameters are moved to shared memory where there is more than one share.
     work
-        See `Work`; called with share 0 here and with the others there.
+        See `Work`; called with share 0 here and with the others there. Its noise must follow from the two numbers.
     shares
         Number of shares. Gradients and losses are their sums.
     """

@@ -124,3 +124,9 @@ def test_it_imports_no_torch(image):
         "sys.exit(status or bool({'torch', 'transformers', 'django'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(image)], check=False, capture_output=True).returncode == 0
+
+
+def test_a_reading_given_twice_is_refused(image, tmp_path: Path, capsys):
+    folder = reading(tmp_path / "once", ALPHABET)
+    assert main(["anatomy", str(image), "--gaze", str(folder), str(folder)]) == 2
+    assert "given twice" in capsys.readouterr().err

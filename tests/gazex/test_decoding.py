@@ -212,29 +212,30 @@ def test_scores_are_masked_in_batches_of_different_questions(tokenizer):
 
 def test_the_small_model_answers_in_the_format_asked_for(small):
     """Even asked for what it never learnt: with the mask, only what parses can come out."""
-    import torch
+    from gazex.infer import generate
 
-    image = small.processor.patchify([np.full((112, 112), 0.5, np.float32)])
-    vocabulary = Vocabulary.of(small.processor.tokenizer)
-    prompt = torch.tensor([small.processor.prompt_ids("Where is Edema?", image[1])])
-    kinds = (prompt == small.processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")).long()
+    image = small.processor.patchify([np.full(small.network.config.image_size, 0.5, np.float32)])
     for task, parse in (("grounding", parse_grounded), ("vqa", parse_vqa)):
-        decoder = ConstrainedDecoder(grammar_of(task), vocabulary)
-        small.network.core.model.rope_deltas = None
-        with torch.inference_mode():
-            ids = small.network.qwen.generate(
-                input_ids=prompt,
-                mm_token_type_ids=kinds,
-                pixel_values=image[0],
-                image_grid_thw=torch.tensor([image[1]]),
-                max_new_tokens=400,
-                do_sample=False,
-                eos_token_id=vocabulary.end,
-                pad_token_id=small.processor.pad_id,
-                logits_processor=[ConstrainedLogits(decoder, prompt.shape[1])],
-            )
-        text = small.processor.decode(ids[0, prompt.shape[1] :].tolist())
+        (text,) = generate(small.network, [image], "Where is Edema?", 400, task=task)
         assert text is not None and parse(text)
+
+
+def test_a_decoder_is_kept_until_it_has_met_too_many_states(small, monkeypatch):
+    from gazex.model import network
+
+    first = small.network.decoder("fvp")
+    assert small.network.decoder("fvp") is first and small.network.decoder("gtm") is not first
+    first.read(small.processor.tokenizer("<|object_ref_start|>Edema<|object_ref_end|>")["input_ids"])
+    monkeypatch.setattr(network, "MOST_STATES", 2)
+    assert small.network.decoder("fvp") is not first
+
+
+def test_what_follows_a_box_does_not_remember_its_corners():
+    decoder = ConstrainedDecoder(grammar_of("grounding"), BYTES)
+    ends = set()
+    for box in ("(1,2),(30,40)", "(500,7),(501,900)", "(0,0),(0,0)"):
+        ends.add(decoder.read(symbols_of(f"<|object_ref_start|>Edema<|object_ref_end|><|box_start|>{box}<|box_end|>")))
+    assert len(ends) == 1
 
 
 def test_a_vocabulary_that_could_not_go_on_and_questions_without_an_answer_are_refused():

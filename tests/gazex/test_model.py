@@ -177,7 +177,7 @@ BROKEN = {
     "gazex.json missing": ("small", gone("gazex.json"), "lacks gazex.json"),
     "gazex.json that is no JSON": ("small", says("gazex.json", "{"), "gazex.json is not a GazeX configuration"),
     "an image size in words": ("small", setting("image_size", "big"), "image size is ('b', 'i', 'g')"),
-    "an image size that fits no patch": ("small", setting("image_size", [113, 112]), "multiples of 16"),
+    "an image size that fits no patch": ("small", setting("image_size", [113, 140]), "multiples of 20"),
     "two colours": ("small", setting("image_mean", [0.5, 0.5]), "one number or three"),
     "the heat head missing": ("small", gone(HEAT), f"lacks {HEAT}"),
     "the heat head cut short": ("small", halved(HEAT), f"{HEAT} is cut short"),

@@ -47,7 +47,9 @@ def _weights(network) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_run_killed_between_checkpoints_and_resumed_ends_with_identical_weights(processes: int, tmp_path: Path):
     whole = load_network("small", trainable=True)
-    assert train(whole, _source(whole), STAGES, tmp_path / "whole", seed=5, processes=processes).finished
+    assert train(
+        whole, _source(whole), STAGES, tmp_path / "whole", seed=5, processes=processes, muon=processes == 2
+    ).finished
 
     killed = load_network("small", trainable=True)
 
@@ -58,10 +60,19 @@ def test_a_run_killed_between_checkpoints_and_resumed_ends_with_identical_weight
     with pytest.raises(Killed):
         train(
             killed, _source(killed), STAGES, tmp_path / "killed",
-            seed=5, processes=processes, checkpoint_every_s=0.0, after_step=kill,
+            seed=5, processes=processes, muon=processes == 2, checkpoint_every_s=0.0, after_step=kill,
         )  # fmt: skip
     again = load_network("small", trainable=True)
-    state = train(again, _source(again), STAGES, tmp_path / "killed", seed=5, resume=True, processes=processes)
+    state = train(
+        again,
+        _source(again),
+        STAGES,
+        tmp_path / "killed",
+        seed=5,
+        resume=True,
+        processes=processes,
+        muon=processes == 2,
+    )
     assert state.finished
     for name, value in _weights(whole).items():
         assert torch.equal(value, _weights(again)[name]), name
