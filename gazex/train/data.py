@@ -197,7 +197,7 @@ def dwell_map(visit: Visit, shape: tuple[int, int], sigma: float, *, before_s: f
 
 def coarse(target: str, step: int) -> str:
     """A target with rounded numbers: box corners to multiples of `step`, points that were looked at to twice that (more
-    is not known of a fixation), dwell times to the nearest of `DWELLS_MS`; 1 leaves it as it is.
+    is not known of a fixation), dwell times to the nearest in proportion of `DWELLS_MS`; 1 leaves it as it is.
 
     Of many numbers that are all a little likely, a greedy answer takes none: long dwells came out as 100 ms.
     """

@@ -133,7 +133,7 @@ def train_small(
     watch
         Called with the number of steps made and the network, to measure it meanwhile.
     measured
-        Whether the card says how well the model reads held-out phantoms.
+        Whether the card and `metrics.json` say how well the model reads held-out phantoms.
     """
     stages = list(stages if stages is not None else small_stages(without=without, steps=steps))
     network = build_small(small_tokenizer(), seed=seed, heat="heat" not in without)
@@ -166,6 +166,10 @@ def train_small(
     if network.heat is not None:
         calibration = calibrate(network, cases=calibration_cases)
         (made / "calibration.json").write_text(json.dumps(calibration.to_dict(), indent=1) + "\n", encoding="utf-8")
+    metrics = None
+    if measured:
+        metrics = _measured(made)
+        (made / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     options = "" if steps == SMALL_STEPS else f" --steps {steps}"
     options += "".join(f" --without {o}" for o in OBJECTIVES if o in without)
     card = {
@@ -181,7 +185,9 @@ def train_small(
         "training_s": round(float(trained[0]), 1),
         "training_cpu_s": None if resumed else round(float(trained[1]), 1),
         "processes": PROCESSES,
-        "metrics": _measured(made) if measured else None,
+        "metrics": {k: v for k, v in metrics.items() if k not in {"python", "libraries", "schema"}}
+        if metrics
+        else None,
         **environment(),
     }
     (made / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
@@ -274,12 +280,11 @@ def retrain(
 
 
 def _measured(model: Path) -> dict[str, Any]:
-    """What `python -m gazex evaluate --model MODEL` measures, for the card."""
+    """What `python -m gazex evaluate --model MODEL` measures."""
     from gazex.evaluate import evaluate
     from gazex.infer import GazeX
 
-    result = evaluate(GazeX.load(model), cases=CARD_CASES)
-    return {k: v for k, v in result.items() if k not in {"python", "libraries", "schema"}}
+    return evaluate(GazeX.load(model), cases=CARD_CASES)
 
 
 def environment() -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_pairs_fall_with_an_order_turned_round(network, held, answers):
 
 def test_corners_are_rounded_points_and_dwell_times_more_so_and_words_are_not():
     target = "<clues>(333,996,1234)(8,22,40)(1,2,99999)</clues>12 mm (1,2"
-    assert coarse(target, 20) == "<clues>(320,1000,1000)(0,40,100)(0,0,10000)</clues>12 mm (1,2"
+    assert coarse(target, 20) == "<clues>(320,1000,1500)(0,40,100)(0,0,10000)</clues>12 mm (1,2"
     assert coarse("(333,996),(350,1000)", 20) == "(340,1000),(360,1000)"
     assert coarse(target, 1) == target
 
