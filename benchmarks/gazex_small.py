@@ -8,7 +8,8 @@ the same number of steps, on the same phantoms in the same order, and measures b
 report alone is tuned first: its learning rate is the one of `--rates` (multiples of the schedule's) with the best F1 on
 the validation series, first seed. Both learning curves are drawn on the validation series every `--curve` steps; with
 `--long K` the report alone is trained K times as long too (first seed), to see where it saturates. Each run leaves a
-file in DIR and is not made again; drawing the phantoms is timed apart, training by the wall.
+file in DIR and is not made again; drawing the phantoms is timed apart, training by the wall. All objectives are trained
+in two processes, the reports alone side by side, in one process each.
 
 Targets: F1 (finding and side) ≥ .90 and ≥ .20 above the report alone; boxes ≥ mean box + .10; gaze ≥ chance + .20;
 order above chance with p < .01; each run within 10 minutes on 2 cores.
@@ -24,6 +25,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,10 @@ class Bench:
             self.validation = HeldOut(network.processor, cases=cases, seed=VALIDATION_SEED)
             self.test = HeldOut(network.processor, cases=cases, seed=TEST_SEED)
         for job in todo:
-            self.run(job)
+            if job[0] == "all":
+                self.run(job)
+        with get_context("fork").Pool(PROCESSES, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            pool.map(self.run, [job for job in todo if job[0] != "all"], chunksize=1)
         return [json.loads(self._file(job).read_text(encoding="utf-8")) for job in jobs]
 
     def _file(self, job: Job) -> Path:
@@ -95,7 +100,7 @@ class Bench:
         folder = self.out / name_of(job)
         train_small(
             folder, seed=seed, without=without, steps=steps, stages=stages, records=self.records, watch=watch,
-            measured=kind == "all",
+            measured=kind == "all", processes=PROCESSES if kind == "all" else 1,
         )  # fmt: skip
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         network, test = load_network(folder), self.test

@@ -108,6 +108,7 @@ def train_small(
     records: PhantomRecords | None = None,
     watch: Callable[[int, GazeXNetwork], None] | None = None,
     measured: bool = True,
+    processes: int = PROCESSES,
 ) -> Path:
     """Train the small GazeX from nothing and write its folder.
 
@@ -134,13 +135,15 @@ def train_small(
         Called with the number of steps made and the network, to measure it meanwhile.
     measured
         Whether the card and `metrics.json` say how well the model reads held-out phantoms.
+    processes
+        That share every batch; another number gives other weights.
     """
     stages = list(stages if stages is not None else small_stages(without=without, steps=steps))
     network = build_small(small_tokenizer(), seed=seed, heat="heat" not in without)
     drawing = time.monotonic()
     if records is None:
         records = PhantomRecords(network.processor, PHANTOM_FINDINGS)
-        records.prepare(pool, processes=PROCESSES)
+        records.prepare(pool, processes=processes)
     drawn, cpu = time.monotonic(), _cpu_s()
     resumed = (out / "run" / CHECKPOINT).is_file()
     aside = np.zeros(2)  # wall and CPU seconds of watching
@@ -153,7 +156,7 @@ def train_small(
 
     state = train(
         network, PhantomSource(records, pool), stages, out / "run",
-        seed=seed, resume=True, muon=True, processes=PROCESSES, after_step=after_step,
+        seed=seed, resume=True, muon=True, processes=processes, after_step=after_step,
     )  # fmt: skip
     if not state.finished:
         raise TrainError(
@@ -184,7 +187,7 @@ def train_small(
         "drawing_s": round(drawn - drawing, 1),
         "training_s": round(float(trained[0]), 1),
         "training_cpu_s": None if resumed else round(float(trained[1]), 1),
-        "processes": PROCESSES,
+        "processes": processes,
         "metrics": {k: v for k, v in metrics.items() if k not in {"python", "libraries", "schema"}}
         if metrics
         else None,
