@@ -122,7 +122,9 @@ def test_a_killed_command_leaves_no_file_under_the_name_asked_for(tmp_path, how,
     out.parent.mkdir()
     out.write_text("before")
     code = (
-        "import pathlib, runpy, sys, time; from gazex.tasks import command; build = command.build;"
+        # A test run started in the background hands on that SIGINT is ignored.
+        "import pathlib, runpy, signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from gazex.tasks import command; build = command.build;"
         "waits = lambda: (pathlib.Path(sys.argv[-1] + '.waits').touch(), time.sleep(60));"
         "command.build = lambda visit, **how: build(visit, **how) if visit.id == 'P1' else waits();"
         "runpy.run_module('gazex', run_name='__main__', alter_sys=True)"
