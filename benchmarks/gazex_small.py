@@ -72,11 +72,13 @@ class Bench:
             cases = self.options.cases
             self.validation = HeldOut(network.processor, cases=cases, seed=VALIDATION_SEED)
             self.test = HeldOut(network.processor, cases=cases, seed=TEST_SEED)
+        alone = [job for job in todo if job[0] == "report"]
         for job in todo:
-            if job[0] == "all":
+            if job not in alone:
                 self.run(job)
-        with get_context("fork").Pool(PROCESSES, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            pool.map(self.run, [job for job in todo if job[0] != "all"], chunksize=1)
+        if alone:
+            with get_context("fork").Pool(PROCESSES, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                pool.map(self.run, alone, chunksize=1)
         return [json.loads(self._file(job).read_text(encoding="utf-8")) for job in jobs]
 
     def _file(self, job: Job) -> Path:

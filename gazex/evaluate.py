@@ -15,14 +15,11 @@ from gazex.findings import PHANTOM_FINDINGS, SIDED
 from gazex.infer import Evidence, GazeX
 from gazex.phantoms import CALIBRATION_SEED, TEST_SEED, Phantom, make_phantom
 from gazex.train.data import simulated_visit
-from gazex.train.heldout import cosine, f1
+from gazex.train.heldout import MAP, SHIFTS, cosine, f1
 from gazex.train.runs import environment
 
 SCHEMA: Final = "gazeroom.evaluation/1"
 SIZES: Final = ((512, 512), (512, 456), (512, 420))
-SHIFTS: Final = (1, 2, 3, 5, 7)
-"""Chance pairs each case with the answers to the cases this many places on."""
-MAP: Final = (32, 32)
 PRIOR_CASES: Final = 200
 
 

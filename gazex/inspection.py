@@ -46,7 +46,8 @@ def describe(image: Path | str, folders: Sequence[Path | str] = ()) -> dict[str,
     rows, columns = radiograph.pixels.shape
     # The readings first: to locate the areas takes seconds.
     visits = [visit_of_folder(folder, width=columns, height=rows) for folder in folders]
-    twice = next((v.id for k, v in enumerate(visits) if v.id in {other.id for other in visits[:k]}), None)
+    ids = [visit.id for visit in visits]
+    twice = next((name for name in ids if ids.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"The reading {twice} is given twice; name each reading once.")
     chest = _located(radiograph, Path(image).name)

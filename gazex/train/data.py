@@ -183,9 +183,12 @@ def record_of(visit: Visit, pixels: NDArray[np.uint16], processor: Processor, fi
 
 def _examples_of_speech(visit: Visit, processor: Processor) -> dict[str, list[Example]]:
     """The examples whose targets are the reader's own sentences."""
+    return {"report": report.examples(visit), "gtm": _inspections(visit, processor)}
+
+
+def _inspections(visit: Visit, processor: Processor) -> list[Example]:
     step = processor.config.coordinate_step
-    inspections = gtm.examples(visit, most_points=MOST_POINTS)
-    return {"report": report.examples(visit), "gtm": [replace(e, target=coarse(e.target, step)) for e in inspections]}
+    return [replace(e, target=coarse(e.target, step)) for e in gtm.examples(visit, most_points=MOST_POINTS)]
 
 
 def dwell_map(visit: Visit, shape: tuple[int, int], sigma: float, *, before_s: float = np.inf) -> NDArray[np.float64]:
@@ -258,7 +261,7 @@ class PhantomRecords:
         record.examples |= _examples_of_speech(_in_plain_words(visit, phantom), self.processor)
         for again in range(1, self.readings):
             visit, _ = simulated_visit(phantom, seed=self.seed + again)
-            record.examples["gtm"] += _examples_of_speech(_in_plain_words(visit, phantom), self.processor)["gtm"]
+            record.examples["gtm"] += _inspections(_in_plain_words(visit, phantom), self.processor)
         return record
 
     def prepare(self, count: int, *, processes: int = 2) -> None:
