@@ -28,6 +28,12 @@ let running = false;
 let stopped = false;
 /** How often the simulated tracker was told which display this is. */
 let asked = 0;
+/** Until the agent answers, the page looks again by itself: a lost connection or a late agent needs no hand. */
+let looking;
+let connecting = false;
+let failures = 0;
+const LOOK_AGAIN_MS = 1000;
+const LOOK_AGAIN_AT_MOST_MS = 16_000;
 const here = new ScreenPlace();
 
 /** A place on the display as CSS pixels of the window. */
@@ -87,17 +93,25 @@ async function post(url, body) {
 }
 
 async function connect() {
-  $("reconnect").hidden = true;
+  if (connecting) return;
+  connecting = true;
+  clearTimeout(looking);
   $("start").disabled = true;
-  check("agent", "wait", "connecting…");
+  // What went wrong stays readable while the page looks again.
+  if ($("reconnect").hidden) check("agent", "wait", "connecting…");
   try {
     agent = await connectAgent({ url: config.agent, enter });
   } catch (error) {
     agent = null;
     check("agent", "bad", error.message);
     $("reconnect").hidden = false;
+    looking = setTimeout(connect, Math.min(LOOK_AGAIN_MS * 2 ** failures, LOOK_AGAIN_AT_MOST_MS));
+    failures += 1;
     return;
+  } finally {
+    connecting = false;
   }
+  failures = 0;
   check("agent", "ok", `connected: ${agent.entry.name}`);
   agent.onClosed = (sentence) => {
     check("agent", "bad", sentence);
@@ -350,6 +364,9 @@ $("again").addEventListener("click", () => start());
 $("repeat")?.addEventListener("click", () => start(last));
 $("reconnect").addEventListener("click", () => {
   agent?.close();
+  agent = null;
+  failures = 0;
+  $("reconnect").hidden = true;
   void connect();
 });
 $("fullscreen").addEventListener("click", () => {

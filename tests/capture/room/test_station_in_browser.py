@@ -118,11 +118,37 @@ class Tracker:
         return {"recording": "", "last_sequence": 0, "frames": 0, "samples": 0}
 
 
+class Agent:
+    """The agent's page socket in a loop of its own, which keeps its port when it is started again."""
+
+    def __init__(self, tracker: Tracker, key: str, origin: str) -> None:
+        self._make = lambda port: PageSocket(tracker, port=port, key=key, origins=[origin])
+        self.port = 0
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.start()
+
+    def start(self) -> None:
+        self._socket = self._make(self.port)
+        asyncio.run_coroutine_threadsafe(self._socket.start(), self.loop).result(10)
+        self.port = self._socket.port
+
+    def stop(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._socket.close(), self.loop).result(5)
+
+    def end(self) -> None:
+        self.stop()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+
+
 class Room:
     """One reader before one display: the site, the agent's socket, the browser's window."""
 
-    def __init__(self, page: Any, tracker: Tracker, url: str, loop: asyncio.AbstractEventLoop) -> None:
-        self.page, self.tracker, self.url, self._loop = page, tracker, url, loop
+    def __init__(self, page: Any, tracker: Tracker, agent: Agent) -> None:
+        self.page, self.tracker, self.agent = page, tracker, agent
 
     def on_display(self) -> Xy:
         """Where the middle of the point is, as a share of the display, by layout and window alone."""
@@ -145,7 +171,7 @@ class Room:
             assert time.monotonic() < deadline, f"{what} did not happen"
             with contextlib.suppress(queue.Empty):
                 asked = self.tracker.asked.get_nowait()
-                self._loop.call_soon_threadsafe(asked.set_result, self.on_display())
+                self.agent.loop.call_soon_threadsafe(asked.set_result, self.on_display())
             self.page.wait_for_timeout(10)
 
     def press(self, name: str, verdict: str = "") -> str:
@@ -172,21 +198,10 @@ class Furnished:
     def room(
         self, display: Display, *, window: str = "", others: str = "", viewport: Any = None, zoom: float = 1.0
     ) -> Room:
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
         paired = stations.pair_here(name=Station.THIS_MACHINE, server=self.site.url, spool=self.folder / "spool")
         tracker = Tracker(str(paired.station), display)
-        agent = PageSocket(tracker, port=0, key=paired.key, origins=[self.site.url])
-        asyncio.run_coroutine_threadsafe(agent.start(), loop).result(10)
-
-        def end() -> None:
-            with contextlib.suppress(TimeoutError):
-                asyncio.run_coroutine_threadsafe(agent.close(), loop).result(5)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(5)
-
-        self.stack.callback(end)
+        agent = Agent(tracker, paired.key, self.site.url)
+        self.stack.callback(agent.end)
         self.settings.GAZEROOM_AGENT_URL = f"ws://127.0.0.1:{agent.port}/"
         profile = self.folder / "profile"
         (profile / "Default").mkdir(parents=True)
@@ -208,7 +223,7 @@ class Furnished:
         context.add_init_script(HURRY + ("" if viewport else NO_FULL_SCREEN))
         page = context.pages[0]
         page.set_default_timeout(20_000)
-        return Room(page, tracker, self.site.url, loop)
+        return Room(page, tracker, agent)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -257,7 +272,10 @@ def furnished(
 
 def station_check(place: Furnished, room: Room) -> None:
     room.page.goto(f"{place.site.url}/capture/station/?enrolment={place.enrolment.pk}")
-    expect(room.page.locator("#start")).to_be_enabled()
+    try:
+        expect(room.page.locator("#start")).to_be_enabled()
+    except AssertionError as error:
+        raise AssertionError(f"The station is not ready: {room.page.locator('[data-check]').all_inner_texts()}") from error
 
 
 WINDOW = "--window-position=50,20 --window-size=1800,1150"
@@ -298,6 +316,18 @@ def test_gaze_on_the_points_as_they_truly_lie_on_the_display_is_not_off_at_all(
     # The simulated eye of the demo hears the same places.
     told = [(s["x"], s["y"]) for s in room.tracker.stimuli if s["kind"] == "target"]
     assert told == [(p["x"], p["y"]) for kind in ("calibration", "validation") for p in stored.samples[kind]]
+
+
+def test_the_page_finds_an_agent_that_is_started_after_it_without_being_asked(furnished: Any) -> None:
+    place = furnished(5)
+    room = place.room(Display(1920, 1200), window=WINDOW)
+    room.agent.stop()
+    room.page.goto(f"{place.site.url}/capture/station/?enrolment={place.enrolment.pk}")
+    expect(room.page.locator("[data-check=agent]")).to_contain_text("start gazeroom-agent")
+    expect(room.page.locator("#start")).to_be_disabled()
+    room.agent.start()
+    expect(room.page.locator("#start")).to_be_enabled()
+    expect(room.page.locator("#reconnect")).to_be_hidden()
 
 
 def test_a_failed_calibration_names_the_remedy_and_its_bad_point_is_measured_again_alone(furnished: Any) -> None:
