@@ -28,7 +28,7 @@ let running = false;
 let stopped = false;
 /** How often the simulated tracker was told which display this is. */
 let asked = 0;
-/** Until the agent answers, the page looks again by itself: a lost connection or a late agent needs no hand. */
+/** Until the agent answers, the page looks again by itself, whatever was wrong: a person may mend it at the agent or on the server. */
 let looking;
 let connecting = false;
 let failures = 0;
@@ -51,7 +51,9 @@ function inWindow([x, y]) {
 function check(name, state, sentence) {
   const item = document.querySelector(`[data-check="${name}"]`);
   item.dataset.state = state;
-  item.querySelector("span").textContent = sentence;
+  // Said again, it would be read out again.
+  const said = item.querySelector("span");
+  if (said.textContent !== sentence) said.textContent = sentence;
 }
 
 function checkWindow() {
@@ -98,7 +100,7 @@ async function connect() {
   clearTimeout(looking);
   $("start").disabled = true;
   // What went wrong stays readable while the page looks again.
-  if ($("reconnect").hidden) check("agent", "wait", "connecting…");
+  if (!failures) check("agent", "wait", "connecting…");
   try {
     agent = await connectAgent({ url: config.agent, enter });
   } catch (error) {
@@ -367,6 +369,7 @@ $("reconnect").addEventListener("click", () => {
   agent = null;
   failures = 0;
   $("reconnect").hidden = true;
+  check("agent", "wait", "connecting…");
   void connect();
 });
 $("fullscreen").addEventListener("click", () => {
