@@ -10,11 +10,12 @@ first, an order names each frame once, steps are counted. So an answer that ends
 Special tokens (`<|box_start|>` …) are single symbols, never spelled from letters. Free text is printable ASCII, Latin
 and Greek without `<`, `>` and `|`, without spaces at either end or two in a row.
 
-No torch, except inside `ConstrainedLogits`, which masks its scores.
+No torch, except inside `ConstrainedLogits` and `GazePrior`, which change a model's scores.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -37,6 +38,8 @@ MOST_CLUES: Final = 16
 """Points of one sentence that a model may write: a parser reads any number, but a decoder must come to an end."""
 MOST_STEPS: Final = 99
 MOST_BOXES: Final = 16
+LEAST_GAZE: Final = 1e-3
+"""A place that a map of the gaze holds for this unlikely, or for less, is still not impossible."""
 
 
 class DecodingError(ValueError):
@@ -347,6 +350,17 @@ class Vocabulary:
         if missing:
             raise DecodingError(f"The tokenizer has no token for {' '.join(missing[:5])} alone; use a byte-level one.")
 
+    @cached_property
+    def coordinates(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Tokens that are a point's first number, "(480,", and its second, "320,", with the number."""
+        first: dict[int, int] = {}
+        second: dict[int, int] = {}
+        for token, piece in enumerate(self.pieces):
+            text = bytes(piece) if max(piece, default=256) < 256 else b""
+            if match := re.fullmatch(rb"(\(?)([0-9]+),", text):
+                (first if match[1] else second)[token] = int(match[2])
+        return first, second
+
     @classmethod
     def of(cls, tokenizer: Any, *, size: int | None = None) -> Vocabulary:
         """Of a Hugging Face tokenizer.
@@ -592,3 +606,52 @@ class ConstrainedLogits:
                 forbidden[k, torch.from_numpy(one.allowed_tokens(state))] = False
         self._states = known
         return scores.masked_fill(forbidden.to(scores.device), float("-inf"))
+
+
+class GazePrior:
+    """Weighs the points a model may name by its own map of the gaze: a `LogitsProcessor`.
+
+    A text model commits to a point's first number before it knows the second, and to a place before it has weighed the
+    others; the map has weighed them all. Both say how likely a place is, so their logarithms are added (a product of
+    experts: Hinton, Neural Computation 14, 2002). Only where a point lies is weighed, not whether there is one: the
+    likeliest number scores what the likeliest did. Works for vocabularies in which "(480," and "320," are single
+    tokens; with others nothing changes.
+
+    Parameters
+    ----------
+    maps
+        Gaze of each row, 0–1, [h, w] over the whole image.
+    vocabulary
+        Of the model.
+    """
+
+    def __init__(self, maps: Iterable[NDArray[Any]], vocabulary: Vocabulary) -> None:
+        self.first, self.second = vocabulary.coordinates
+        self.log = [np.log(np.maximum(m, LEAST_GAZE)) for m in maps]
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Scores [rows, vocabulary]; a first number is as likely as the best point of its column."""
+        scores = scores.clone()
+        if not (self.first and self.second):
+            return scores
+        for k, (log, last) in enumerate(zip(self.log, input_ids[:, -1].tolist(), strict=True)):
+            self._weigh(scores[k], self.first, log.max(axis=0))
+            if last in self.first:
+                self._weigh(scores[k], self.second, log[:, _at(self.first[last], log.shape[1])])
+        return scores
+
+    @staticmethod
+    def _weigh(scores: Any, numbers: dict[int, int], log: NDArray[Any]) -> None:
+        """Add to the scores [vocabulary] of some numbers the logarithms along their axis of the image."""
+        import torch
+
+        tokens = list(numbers)
+        along = torch.as_tensor(log[[_at(n, len(log)) for n in numbers.values()]], dtype=scores.dtype)
+        before = scores[tokens]
+        after = before + along.to(scores.device)
+        scores[tokens] = after + (before.max() - after.max())
+
+
+def _at(number: int, cells: int) -> int:
+    """Which of the cells along an axis holds a number of 0–1000."""
+    return min(number * cells // TOP, cells - 1)

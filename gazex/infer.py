@@ -357,7 +357,8 @@ def generate(
     """Greedy answers about images (or, with `kind` "video", films of key frames), one prompt for all or one each.
 
     Only tokens that keep an answer on the grammar of `task` are chosen, so an answer that ends also parses; None where
-    it did not end within `most` tokens. Images of one grid go together.
+    it did not end within `most` tokens. The points of a trajectory ("gtm") are weighed by the gaze-heat head too, where
+    it draws the dwell (`GazePrior`). Images of one grid go together.
     """
     prompts = [prompt] * len(images) if isinstance(prompt, str) else list(prompt)
     processor, device = network.processor, network.device
@@ -371,14 +372,18 @@ def generate(
         members = list(group)
         rows = pad_rows([(processor.prompt_ids(prompts[k], grid, kind), [], k) for k in members], processor, kind)
         network.core.model.rope_deltas = None
+        guides: list[Any] = []
+        if task == "gtm" and network.config.heat_dwell:
+            guides.append(network.gaze_prior([images[k] for k in members]))
         decoder = network.decoder(task, grid[0] if task == "sda" else 0)
+        guides.append(ConstrainedLogits(decoder, rows.input_ids.shape[1]))
         answered = network.qwen.generate(
             input_ids=rows.input_ids.to(device),
             attention_mask=rows.attention_mask.to(device),
             mm_token_type_ids=rows.mm_token_type_ids.to(device),
             max_new_tokens=most,
             do_sample=False,
-            logits_processor=[ConstrainedLogits(decoder, rows.input_ids.shape[1])],
+            logits_processor=guides,
             eos_token_id=processor.end_id,
             pad_token_id=processor.pad_id,
             **{

@@ -68,6 +68,9 @@ class GazeXConfig:
         each pixel's place. Details are faint beside the organs, and a patch does not say on which side it lies. Of a
         patch's two copies one holds gray, fine contrast and the place along x, the other dots, coarser contrast and the
         place along y.
+    stem_width
+        Channels of the first of the convolutions before the vision tower (see `Stem`), a multiple of 4; 0 where there
+        are none.
     coordinate_step
         Box corners in answers are rounded to multiples of this (of 1000), points to twice that, dwell times to a dozen
         values; 1 rounds nothing.
@@ -90,6 +93,7 @@ class GazeXConfig:
     heat_dwell: bool = False
     heat_unspoken: bool = False
     inputs: str = "gray"
+    stem_width: int = 0
     coordinate_step: int = 1
     base: str | None = None
     prompt_version: str = PROMPT_VERSION
@@ -112,6 +116,9 @@ class GazeXConfig:
                 raise ModelError(f"The model {folder} was trained on inputs that are no longer made; train it again.")
             if raw.get("inputs", "gray") not in ("gray", "detail"):
                 raise ValueError(f"its inputs are “{raw['inputs']}”")
+            width = raw.get("stem_width", 0)
+            if type(width) is not int or width < 0 or width % 4:
+                raise ValueError(f"its stem_width is {width!r}, not a multiple of 4")
             return cls(**raw)
         except ModelError:
             raise
@@ -127,6 +134,7 @@ def small_config() -> GazeXConfig:
         heat_dwell=True,
         heat_unspoken=True,
         inputs="detail",
+        stem_width=16,
         coordinate_step=20,
     )
 

@@ -1,11 +1,12 @@
-"""The network: a `Qwen2VLForConditionalGeneration`, and the gaze-heat head on its visual tokens."""
+"""The network: a `Qwen2VLForConditionalGeneration`, the gaze-heat head on its visual tokens, and a stem before them."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from gazex.decoding import ConstrainedDecoder, Vocabulary, grammar_of
+from gazex.decoding import ConstrainedDecoder, GazePrior, Vocabulary, grammar_of
 from gazex.model.config import (
     FILE,
     LORA_TARGETS,
@@ -29,18 +30,23 @@ from gazex.model.config import (
 )
 from gazex.model.heat_head import HeatHead
 from gazex.model.processor import Processor
+from gazex.model.stem import CELLS, Stem
 
 log = logging.getLogger(__name__)
 HEAT_FILE = "heat_head.safetensors"
+STEM_FILE = "stem.safetensors"
 MOST_STATES = 20_000
 
 
 @dataclass
 class Visual:
-    """Visual tokens of a batch of images: one tensor [tokens, hidden] an image, and the grids in patches."""
+    """Visual tokens of a batch of images: one tensor [tokens, hidden] an image, and the grids in patches; what the stem
+    adds to the heat maps [maps, h, w], where there is one.
+    """
 
     tokens: list[Tensor]
     grids: list[tuple[int, int, int]]
+    maps: list[Tensor] = field(default_factory=list)
 
 
 class GazeXNetwork(nn.Module):
@@ -52,16 +58,22 @@ class GazeXNetwork(nn.Module):
         The `Qwen2VLForConditionalGeneration` (inside a peft wrapper while an adapter is trained).
     heat
         The heat head, or None.
+    stem
+        The convolutions before the vision tower, or None.
     processor
         Its text and image preparation.
     """
 
-    def __init__(self, qwen: Any, heat: HeatHead | None, config: GazeXConfig, processor: Processor) -> None:
+    def __init__(
+        self, qwen: Any, heat: HeatHead | None, config: GazeXConfig, processor: Processor, stem: Stem | None = None
+    ) -> None:
         super().__init__()
         self.qwen, self.heat, self.config, self.processor = qwen, heat, config, processor
+        self.stem = stem
+        if stem is not None:
+            self.core.model.visual.register_forward_pre_hook(self._through_stem, with_kwargs=True)
         self.core.model.visual.patch_embed = _PatchProduct(self.core.model.visual.patch_embed)
         self.merge = processor.merge
-        self._vocabulary: Vocabulary | None = None
         self._decoders: dict[tuple[str, int], ConstrainedDecoder] = {}
 
     @property
@@ -80,17 +92,36 @@ class GazeXNetwork(nn.Module):
         """
         key = task, frames
         if key not in self._decoders or self._decoders[key].states > MOST_STATES:
-            size = int(self.core.config.get_text_config().vocab_size)
-            self._vocabulary = self._vocabulary or Vocabulary.of(self.processor.tokenizer, size=size)
-            self._decoders[key] = ConstrainedDecoder(grammar_of(task, frames=frames), self._vocabulary)
+            self._decoders[key] = ConstrainedDecoder(grammar_of(task, frames=frames), self.vocabulary)
         return self._decoders[key]
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens that it gives scores."""
+        return Vocabulary.of(self.processor.tokenizer, size=int(self.core.config.get_text_config().vocab_size))
+
+    def gaze_prior(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> GazePrior:
+        """What the head's map of the whole dwell says of the points of a trajectory."""
+        return GazePrior([m[-1].sigmoid().cpu().numpy() for m in self.heat_logits(self.see(images))], self.vocabulary)
 
     def see(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> Visual:
         """Visual tokens of images given as (patches, grid)."""
         patches = torch.cat([p for p, _ in images]).to(self.device)
         grids = [g for _, g in images]
+        maps: list[Tensor] = []
+        if self.stem is not None:
+            seen, maps = self.stem(patches, grids)
+            patches = torch.cat([patches, seen], dim=1)
         features = self.core.model.get_image_features(patches, torch.tensor(grids, device=self.device))
-        return Visual(list(features.pooler_output), grids)
+        return Visual(list(features.pooler_output), grids, maps)
+
+    def _through_stem(self, _tower: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Before the vision tower, when a generation gives it bare patches: beside each what the stem sees there."""
+        patches, *rest = args
+        if self.stem is None or patches.shape[1] != self.stem.inputs:
+            return None
+        seen, _ = self.stem(patches, [tuple(g) for g in kwargs["grid_thw"].tolist()])
+        return (torch.cat([patches, seen], dim=1), *rest), kwargs
 
     def heat_logits(self, visual: Visual) -> list[Tensor]:
         """Every map of the head for each image: as `heat_maps`, then those of the left side, of what was not spoken of,
@@ -100,7 +131,8 @@ class GazeXNetwork(nn.Module):
             raise ModelError("This model has no gaze-heat head; train one with `python -m gazex train`.")
         m = self.merge
         pairs = zip(visual.tokens, visual.grids, strict=True)
-        return [self.heat(t.float(), g[1] // m, g[2] // m) for t, g in pairs]
+        maps = [self.heat(t.float(), g[1] // m, g[2] // m) for t, g in pairs]
+        return [a + b for a, b in zip(maps, visual.maps, strict=True)] if visual.maps else maps
 
     def heat_maps(self, visual: Visual) -> list[Tensor]:
         """Heat logits [findings, h, w] of each image; h and w are `heat_cells` a visual token."""
@@ -151,10 +183,10 @@ class GazeXNetwork(nn.Module):
             save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
             self.core.config.save_pretrained(folder)
             config = replace(config, base=None)
-        if self.heat is not None:
-            save_file(
-                {k: v.detach().to(dtype).contiguous() for k, v in self.heat.state_dict().items()}, folder / HEAT_FILE
-            )
+        for part, name in ((self.heat, HEAT_FILE), (self.stem, STEM_FILE)):
+            if part is not None:
+                state = {k: v.detach().to(dtype).contiguous() for k, v in part.state_dict().items()}
+                save_file(state, folder / name)
         self.processor.tokenizer.save_pretrained(folder)
         config.save(folder)
         for path in folder.glob("*.safetensors"):  # safetensors writes for the owner alone
@@ -162,7 +194,10 @@ class GazeXNetwork(nn.Module):
 
 
 class _PatchProduct(nn.Module):
-    """Qwen2-VL's patch embedding. A convolution as wide as its stride is a matrix product, and quicker as one."""
+    """Qwen2-VL's patch embedding. A convolution as wide as its stride is a matrix product, and quicker as one.
+
+    Columns after a patch's own are what the stem saw there, and are added to the embedding.
+    """
 
     def __init__(self, patch_embed: Any) -> None:
         super().__init__()
@@ -170,7 +205,10 @@ class _PatchProduct(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         weight: Tensor = self.proj.weight
-        return linear(patches.to(weight.dtype), weight.flatten(1))
+        matrix = weight.flatten(1)
+        inputs = matrix.shape[1]
+        embedded = linear(patches[:, :inputs].to(weight.dtype), matrix)
+        return embedded if patches.shape[1] == inputs else embedded + patches[:, inputs:]
 
 
 @dataclass
@@ -212,8 +250,26 @@ def build_small(tokenizer: Any, *, seed: int, heat: bool = True) -> GazeXNetwork
         if heat
         else replace(small_config(), heat_findings=(), heat_left=(), heat_dwell=False, heat_unspoken=False)
     )
+    stem = _stem(config, qwen_cfg)  # before the head, so that it begins alike with and without one
     head = HeatHead(128, config.heat_channels, config.heat_cells) if heat else None
-    return GazeXNetwork(qwen, head, config, _processor(tokenizer, config, qwen_cfg))
+    return GazeXNetwork(qwen, head, config, _processor(tokenizer, config, qwen_cfg), stem)
+
+
+def _stem(config: GazeXConfig, qwen_cfg: Any) -> Stem | None:
+    if not config.stem_width:
+        return None
+    vision = qwen_cfg.vision_config
+    merge = int(vision.spatial_merge_size)
+    if config.heat_channels and config.heat_cells != CELLS * merge:
+        raise ModelError(f"With a stem the heat head draws {CELLS * merge} cells a token, not {config.heat_cells}.")
+    return Stem(
+        patch=int(vision.patch_size),
+        merge=merge,
+        channels=int(vision.in_channels * vision.temporal_patch_size),
+        width=config.stem_width,
+        hidden=int(vision.embed_dim),
+        maps=config.heat_channels,
+    )
 
 
 def _scale(qwen: Any) -> None:
@@ -292,19 +348,25 @@ def load_network(name: str | Path, *, trainable: bool = False) -> GazeXNetwork:
     heat = None
     if config.heat_findings:
         heat = HeatHead(int(qwen_cfg.text_config.hidden_size), config.heat_channels, config.heat_cells)
-        if (folder / HEAT_FILE).is_file():
-            try:
-                heat.load_state_dict({k: v.float() for k, v in load_file(folder / HEAT_FILE).items()})
-            except (RuntimeError, SafetensorError):
-                raise ModelError(
-                    f"{folder / HEAT_FILE} is not the heat head of {FILE}; copy the folder whole."
-                ) from None
-        elif not trainable:
-            raise ModelError(f"The model {where} lacks {HEAT_FILE}; copy the folder whole.")
-    network = GazeXNetwork(qwen, heat, config, _processor(tokenizer, config, qwen_cfg))
+        if (folder / HEAT_FILE).is_file() or not trainable:
+            _load_part(heat, folder / HEAT_FILE, where)
+    stem = _stem(config, qwen_cfg)
+    if stem is not None:
+        _load_part(stem, folder / STEM_FILE, where)
+    network = GazeXNetwork(qwen, heat, config, _processor(tokenizer, config, qwen_cfg), stem)
     if torch.cuda.is_available():
         network.cuda()
     return network
+
+
+def _load_part(part: nn.Module, file: Path, where: str) -> None:
+    """Weights of what a GazeX has beside its Qwen2-VL."""
+    if not file.is_file():
+        raise ModelError(f"The model {where} lacks {file.name}; copy the folder whole.")
+    try:
+        part.load_state_dict({k: v.float() for k, v in load_file(file).items()})
+    except (RuntimeError, SafetensorError):
+        raise ModelError(f"{file} does not fit {FILE}; copy the folder whole.") from None
 
 
 def _check_shards(folder: Path) -> None:

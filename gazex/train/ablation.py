@@ -49,9 +49,9 @@ BUDGETS: Final = ("equal steps", "equal compute")
 class Plan:
     """How large an ablation is: steps of each run, phantoms trained on, held-out cases, seeds, processes at once."""
 
-    steps: int = 300
-    pool: int = 1500
-    cases: int = 100
+    steps: int = 250
+    pool: int = 1000
+    cases: int = 60
     seeds: tuple[int, ...] = (1, 2, 3)
     without: tuple[str, ...] = ()
     budgets: tuple[str, ...] = BUDGETS
@@ -141,8 +141,8 @@ def ablation(out: Path, plan: Plan | None = None) -> dict[str, Any]:
 
 def _run(work: tuple[tuple[str, str, int], int, PhantomRecords, dict[str, HeldOut], Plan, Path]) -> str:
     (arm, budget, seed), steps, records, held, plan, runs = work
-    network = build_small(records.processor.tokenizer, seed=seed)
     objectives = plan.arms[arm]
+    network = build_small(records.processor.tokenizer, seed=seed, heat="heat" in objectives)
     started, cpu = time.monotonic(), time.process_time()
     folder = runs / _name(arm, budget, seed).removesuffix(".json")
     state = train(

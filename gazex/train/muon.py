@@ -31,14 +31,14 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, for two-dimensional parameters.
+    """Nesterov momentum, orthogonalised, for matrices; a convolution's is [filters, all they see].
 
     Steps are scaled by 0.2·√(longer side), so that rates and decay of AdamW serve (Liu et al., arXiv 2502.16982).
 
     Parameters
     ----------
     matrices
-        Parameters [r, c].
+        Parameters [r, c] or [filters, channels, h, w].
     lr, weight_decay
         As AdamW's.
     momentum
@@ -49,7 +49,7 @@ class Muon(torch.optim.Optimizer):
         self, matrices: Iterable[Tensor], *, lr: float = 1e-3, weight_decay: float = 0.05, momentum: float = 0.95
     ) -> None:
         super().__init__(list(matrices), {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
-        wrong = next((p for g in self.param_groups for p in g["params"] if p.ndim != 2), None)
+        wrong = next((p for g in self.param_groups for p in g["params"] if p.ndim < 2), None)
         if wrong is not None:
             raise ValueError(f"Muon takes matrices; a parameter has the shape {tuple(wrong.shape)}.")
 
@@ -66,9 +66,10 @@ class Muon(torch.optim.Optimizer):
                     continue
                 mean = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
                 mean.lerp_(p.grad, 1 - group["momentum"])
-                alike.setdefault(tuple(p.shape), []).append((p, p.grad.lerp(mean, group["momentum"])))
+                change = p.grad.lerp(mean, group["momentum"]).flatten(1)
+                alike.setdefault(tuple(change.shape), []).append((p, change))
             for shape, pairs in alike.items():
                 for (p, _), change in zip(pairs, orthogonal(torch.stack([u for _, u in pairs])), strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(change, alpha=-0.2 * group["lr"] * max(shape) ** 0.5)
+                    p.add_(change.view_as(p), alpha=-0.2 * group["lr"] * max(shape) ** 0.5)
         return loss

@@ -36,8 +36,8 @@ REPLAY: Final = 0.4
 REPLAY_POOL: Final = 240
 CORPUS_CASES: Final = 300
 CARD_CASES: Final = 60
-SMALL_STEPS: Final = 1600
-SMALL_POOL: Final = 2000
+SMALL_STEPS: Final = 1100
+SMALL_POOL: Final = 1600
 PROCESSES: Final = 2
 """That train the small model together. Another number would give other weights."""
 
@@ -140,7 +140,7 @@ def train_small(
     """
     stages = list(stages if stages is not None else small_stages(without=without, steps=steps))
     network = build_small(small_tokenizer(), seed=seed, heat="heat" not in without)
-    drawing = time.monotonic()
+    drawing, given = time.monotonic(), records is not None
     if records is None:
         records = PhantomRecords(network.processor, PHANTOM_FINDINGS)
         records.prepare(pool, processes=processes)
@@ -184,7 +184,7 @@ def train_small(
         "phantoms": pool,
         "stages": [s.to_dict() for s in stages],
         "final_loss": round(state.loss, 4),
-        "drawing_s": round(drawn - drawing, 1),
+        "drawing_s": None if given else round(drawn - drawing, 1),
         "training_s": round(float(trained[0]), 1),
         "training_cpu_s": None if resumed else round(float(trained[1]), 1),
         "processes": processes,

@@ -14,6 +14,7 @@ from gazex.decoding import (
     ConstrainedDecoder,
     ConstrainedLogits,
     DecodingError,
+    GazePrior,
     Lit,
     Text,
     Vocabulary,
@@ -208,6 +209,76 @@ def test_scores_are_masked_in_batches_of_different_questions(tokenizer):
     for n, row in zip((2, 3, 5), ids[:, 2:].tolist(), strict=True):
         text = tokenizer.decode(row[: row.index(vocabulary.end)], skip_special_tokens=False)
         assert sorted(parse_sequence(text, n)) == list(range(1, n + 1))
+
+
+COORDINATES = ["(0,", "(500,", "(980,", "0,", "500,", "980,"]
+POINTS = Vocabulary((*BYTES.pieces[:-1], *(tuple(text.encode()) for text in COORDINATES), ()), BYTES.end + 6)
+TOKEN = {text: BYTES.end + k for k, text in enumerate(COORDINATES)}
+
+
+def _weighed(gaze: list[np.ndarray], last: list[str], scores: dict[str, float]) -> list[dict[str, float]]:
+    """What becomes of the scores of the coordinates in each row, after its last token."""
+    import torch
+
+    given = torch.zeros(len(gaze), len(POINTS.pieces))
+    for text, score in scores.items():
+        given[:, TOKEN[text]] = score
+    ids = torch.tensor([[0, TOKEN.get(text, ord(">"))] for text in last])
+    out = GazePrior(gaze, POINTS)(ids, given)
+    rest = [k for k in range(len(POINTS.pieces)) if k not in TOKEN.values()]
+    assert torch.equal(out[:, rest], given[:, rest])
+    return [{text: float(row[token]) for text, token in TOKEN.items()} for row in out]
+
+
+def test_a_points_first_number_is_weighed_by_the_best_place_in_its_column_and_its_second_by_the_place():
+    gaze = np.array([[0.8, 0.1], [0.2, 0.4]])
+    first, second = _weighed([gaze, gaze], [">", "(980,"], {"(0,": 1.0, "(980,": 1.2, "0,": 2.0, "980,": 1.0})
+    # The likeliest scores what the likeliest did: 1.2 and 2.0; the others lie as far below as their products say.
+    assert first["(0,"] == pytest.approx(1.2)
+    assert first["(0,"] - first["(980,"] == pytest.approx(1.0 - 1.2 + np.log(0.8 / 0.4))
+    assert (first["0,"], first["980,"]) == (2.0, 1.0)  # which say nothing before a first number
+    assert second["0,"] - second["980,"] == pytest.approx(2.0 - 1.0 + np.log(0.1 / 0.4))
+    assert max(second["0,"], second["980,"], second["500,"]) == pytest.approx(2.0)
+
+
+def test_each_row_is_weighed_by_its_own_map():
+    left, right = _weighed([np.array([[1.0, 0.1]]), np.array([[0.1, 1.0]])], [">", ">"], {})
+    assert left["(0,"] > left["(980,"] and right["(0,"] < right["(980,"]
+
+
+def test_a_place_that_was_never_looked_at_is_unlikely_and_not_impossible():
+    (first,) = _weighed([np.array([[1.0, 0.0]])], [">"], {})
+    assert first["(0,"] == pytest.approx(0.0) and first["(980,"] == pytest.approx(np.log(1e-3))
+
+
+def test_where_all_places_are_alike_or_no_token_is_a_coordinate_nothing_changes():
+    import torch
+
+    assert set(_weighed([np.full((4, 4), 0.3)], ["(0,"], {})[0].values()) == {0.0}
+    scores = torch.randn(1, len(BYTES.pieces))
+    assert torch.equal(GazePrior([np.eye(4)], BYTES)(torch.tensor([[40]]), scores), scores)
+
+
+def test_a_trajectory_goes_where_the_heat_head_sees_gaze_and_boxes_do_not(small, monkeypatch):
+    import torch
+
+    from gazex.infer import STEPS_TOKENS, generate
+    from gazex.tasks import gtm
+    from gazex.tasks.formats import parse_steps
+
+    image = small.processor.patchify([np.full(small.network.config.image_size, 0.5, np.float32)])
+    before = generate(small.network, [image], "Locate Edema.", 160, task="fvp")
+
+    def right() -> float:
+        (text,) = generate(small.network, [image], gtm.PROMPT, STEPS_TOKENS, task="gtm")
+        return float(np.mean([clue.u > 850 for step in parse_steps(text) for clue in step.gaze]))
+
+    assert right() < 0.2
+    heat = torch.full((small.network.config.heat_channels, 28, 28), -20.0)
+    heat[-1, :, 24:] = 20.0  # of the whole dwell, where hardly anybody looks
+    monkeypatch.setattr(small.network, "heat_logits", lambda visual: [heat] * len(visual.grids))
+    assert right() > 0.6
+    assert generate(small.network, [image], "Locate Edema.", 160, task="fvp") == before
 
 
 def test_the_small_model_answers_in_the_format_asked_for(small):

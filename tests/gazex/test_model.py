@@ -96,6 +96,7 @@ def test_reading_in_a_batch_says_the_same_as_reading_alone(small):
     for image, evidence in zip(images, together, strict=True):
         alone = small.read(image)
         assert [s.sentence for s in alone.report] == [s.sentence for s in evidence.report]
+        assert [(p.x, p.y) for p in alone.trajectory] == [(p.x, p.y) for p in evidence.trajectory]
         assert np.allclose(
             [f.probability for f in alone.findings], [f.probability for f in evidence.findings], atol=1e-4
         )
@@ -134,6 +135,7 @@ def test_names_that_are_no_model_are_refused_in_one_sentence(tmp_path: Path, mon
 
 
 SHARD, INDEX, HEAT = "model-00002-of-00005.safetensors", "model.safetensors.index.json", "heat_head.safetensors"
+STEM = "stem.safetensors"
 
 
 def gone(*names: str):
@@ -172,7 +174,7 @@ BROKEN = {
     "a BERT": ("qwen", says("config.json", '{"model_type": "bert"}'), "needs a Qwen2-VL"),
     "a tokenizer missing": ("qwen", gone("tokenizer.json"), "lacks its tokenizer"),
     "a chat template missing": ("qwen", gone("chat_template.jinja"), "chat_template.jinja"),
-    "weights missing": ("small", gone("model.safetensors", HEAT), "holds no weights"),
+    "weights missing": ("small", gone("model.safetensors", HEAT, STEM), "holds no weights"),
     "weights cut short": ("small", halved("model.safetensors"), "model.safetensors is cut short"),
     "gazex.json missing": ("small", gone("gazex.json"), "lacks gazex.json"),
     "gazex.json that is no JSON": ("small", says("gazex.json", "{"), "gazex.json is not a GazeX configuration"),
@@ -184,8 +186,12 @@ BROKEN = {
     "another's heat head": (
         "small",
         lambda folder: shutil.copy(folder / "model.safetensors", folder / HEAT),
-        f"{HEAT} is not the heat head",
+        f"{HEAT} does not fit gazex.json",
     ),
+    "the stem missing": ("small", gone(STEM), f"lacks {STEM}"),
+    "the stem cut short": ("small", halved(STEM), f"{STEM} is cut short"),
+    "a stem of another width": ("small", setting("stem_width", 8), f"{STEM} does not fit gazex.json"),
+    "a stem width in words": ("small", setting("stem_width", "wide"), "stem_width"),
 }
 
 

@@ -114,6 +114,15 @@ def test_muon_steps_as_torchs_does_to_the_rounding_of_bfloat16():
     assert float((ours - theirs).norm() / (theirs - start).norm()) < 0.03
 
 
+def test_muon_takes_a_convolution_as_the_matrix_of_its_filters():
+    filters, matrix = (nn.Parameter(t) for t in (torch.ones(6, 3, 2, 2), torch.ones(6, 12)))
+    optimizer = Muon([filters, matrix], lr=0.01)
+    filters.grad = torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(4))
+    matrix.grad = filters.grad.flatten(1).clone()
+    optimizer.step()
+    assert torch.allclose(filters.flatten(1), matrix) and float((matrix - 1).abs().max()) > 1e-3
+
+
 def test_muon_refuses_what_is_not_a_matrix():
     with pytest.raises(ValueError, match=r"shape \(3,\)"):
         Muon([nn.Parameter(torch.zeros(3))])
