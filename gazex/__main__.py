@@ -8,11 +8,14 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
 INTERRUPTED = 130  # 128 + SIGINT
 STOPPED = 143  # 128 + SIGTERM
+FEWEST_CASES, MOST_CASES = 8, 2000
+PROGRESS_S = 5.0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,9 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     one = commands.add_parser("ablation", help="what each objective adds, on phantoms, with table and plots")
     one.add_argument("--out", type=Path, required=True, help="folder; the same command goes on after a kill")
-    one.add_argument("--steps", type=int, default=250, help="optimizer steps of each run")
+    one.add_argument("--steps", type=int, default=220, help="optimizer steps of each run")
     one.add_argument("--pool", type=int, default=1000, help="phantoms trained on")
-    one.add_argument("--cases", type=int, default=60, help="held-out phantoms")
+    one.add_argument("--cases", type=int, default=48, help="held-out phantoms")
     one.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     one.add_argument("--processes", type=int, default=2, help="runs at once, each on one core")
     one.add_argument("--without", action="append", default=[], help="leave an arm's objective out; repeatable")
@@ -128,6 +131,16 @@ def _check_numbers(options: argparse.Namespace) -> None:
     if min(seeds) < 0:
         name = "--seeds" if hasattr(options, "seeds") else "--seed"
         raise ValueError(f"{name} is {min(seeds)}; give a whole number from 0 on.")
+    cases = getattr(options, "cases", FEWEST_CASES)
+    if not FEWEST_CASES <= cases <= MOST_CASES:
+        raise ValueError(f"--cases is {cases}; give a whole number from {FEWEST_CASES} to {MOST_CASES}.")
+
+
+def _check_model(name: str) -> None:
+    """Before torch is imported, which takes seconds."""
+    from gazex.model.config import model_folder
+
+    model_folder(name)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -162,13 +175,25 @@ def _ablation(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     _check_out(options.out, make=True)
+    _check_model(options.model)
     from gazex.evaluate import evaluate
     from gazex.infer import GazeX
 
-    result = evaluate(GazeX.load(options.model), cases=options.cases)
+    said = time.monotonic()
+
+    def tick(done: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > PROGRESS_S:
+            print(f"{done} of {options.cases} phantoms read", file=sys.stderr, flush=True)
+            said = time.monotonic()
+
+    result = evaluate(GazeX.load(options.model), cases=options.cases, tick=tick)
     text = json.dumps(result, indent=1) + "\n"
     options.out.parent.mkdir(parents=True, exist_ok=True)
     _write_text(options.out, text)
+    report, auc = result["report"], result["probability"]["auc_mean"]
+    figures = {"report F1": report["f1"], "by chance": report["f1_chance"], "mean AUC": auc}
+    print("; ".join(f"{k} {v:.3f}" for k, v in figures.items() if v is not None) + f"; all of it in {options.out}")
     return 0
 
 
@@ -270,9 +295,13 @@ def _read(options: argparse.Namespace) -> int:
 
     image = read_radiograph(options.file)
     pixels = image.pixels.astype("uint16", copy=False)
+    _check_model(options.model)
     from gazex.infer import GazeX  # after the image: it takes seconds
 
-    print(json.dumps(GazeX.load(options.model).read(pixels, pixel_spacing=image.spacing).to_dict(), indent=1))
+    model = GazeX.load(options.model)
+    if model.network.config.size == "small":
+        print("The small model has learnt from phantoms; of a patient's radiograph it knows nothing.", file=sys.stderr)
+    print(json.dumps(model.read(pixels, pixel_spacing=image.spacing).to_dict(), indent=1))
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,9 +21,12 @@ from gazex.train.runs import environment
 SCHEMA: Final = "gazeroom.evaluation/1"
 SIZES: Final = ((512, 512), (512, 456), (512, 420))
 PRIOR_CASES: Final = 200
+BATCH: Final = 16
 
 
-def evaluate(model: GazeX, *, cases: int = 60, seed: int = TEST_SEED) -> dict[str, Any]:
+def evaluate(
+    model: GazeX, *, cases: int = 60, seed: int = TEST_SEED, tick: Callable[[int], None] = lambda done: None
+) -> dict[str, Any]:
     """Read held-out phantoms and compare with their truth.
 
     Parameters
@@ -34,6 +37,8 @@ def evaluate(model: GazeX, *, cases: int = 60, seed: int = TEST_SEED) -> dict[st
         Number of phantoms, at least 8.
     seed
         Their series; the default is the frozen test series.
+    tick
+        Told how many have been read, now and then.
 
     Returns
     -------
@@ -48,7 +53,10 @@ def evaluate(model: GazeX, *, cases: int = 60, seed: int = TEST_SEED) -> dict[st
         raise ValueError(f"An evaluation on {cases} cases says nothing; use at least 8.")
     started = time.monotonic()
     phantoms = [make_phantom(seed, i, SIZES[i % len(SIZES)]) for i in range(cases)]
-    evidences = model.read_many([p.pixels for p in phantoms])
+    evidences: list[Evidence] = []
+    for first in range(0, cases, BATCH):
+        evidences += model.read_many([p.pixels for p in phantoms[first : first + BATCH]])
+        tick(len(evidences))
     seconds = time.monotonic() - started
 
     truth = [p.labels for p in phantoms]

@@ -38,6 +38,22 @@ class ModelError(ValueError):
     """A model cannot be loaded or built; the message says what is missing and what to do."""
 
 
+def model_folder(name: str | Path) -> Path | None:
+    """The folder that a model's name means ("small" is the one that comes with the code); None for a hub id.
+
+    Raises
+    ------
+    ModelError
+        The name is neither a folder nor could it be a hub id (OWNER/NAME).
+    """
+    where = SMALL_DIR if str(name) == "small" else Path(name)
+    if where.is_dir():
+        return where
+    if str(name).startswith((".", "/", "~")) or str(name).count("/") != 1:
+        raise ModelError(f"There is no model folder {name}.")
+    return None
+
+
 @dataclass(frozen=True)
 class GazeXConfig:
     """What a GazeX is beside its Qwen2-VL.

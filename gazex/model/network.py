@@ -23,6 +23,7 @@ from gazex.model.config import (
     SMALL_DIR,
     GazeXConfig,
     ModelError,
+    model_folder,
     qwen_config,
     qwen_training_config,
     small_config,
@@ -314,9 +315,7 @@ def load_network(name: str | Path, *, trainable: bool = False) -> GazeXNetwork:
     where = resolve(name)
     folder = Path(where)
     ours = (folder / FILE).is_file()
-    local = folder.is_dir()
-    if not local and (where.startswith((".", "/", "~")) or where.count("/") != 1):
-        raise ModelError(f"There is no model folder {where}.")
+    local = model_folder(where) is not None
     config = GazeXConfig.load(folder) if ours else qwen_config()
     source = config.base or where
     if local and config.base is None:

@@ -49,9 +49,9 @@ BUDGETS: Final = ("equal steps", "equal compute")
 class Plan:
     """How large an ablation is: steps of each run, phantoms trained on, held-out cases, seeds, processes at once."""
 
-    steps: int = 250
+    steps: int = 220
     pool: int = 1000
-    cases: int = 60
+    cases: int = 48
     seeds: tuple[int, ...] = (1, 2, 3)
     without: tuple[str, ...] = ()
     budgets: tuple[str, ...] = BUDGETS

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from gazex.__main__ import INTERRUPTED, STOPPED, main
+from gazex.phantoms import make_phantom
 from tests.gazex.test_tasks_examples import reflacx
 
 HERE = Path(__file__).resolve().parents[2]
@@ -142,3 +145,34 @@ def test_a_killed_command_leaves_no_file_under_the_name_asked_for(tmp_path, how,
     assert out.read_text() == "before"
     if how != signal.SIGKILL:
         assert [p.name for p in out.parent.iterdir()] == ["e.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "--cases", "0"], "--cases is 0; give a whole number from 8 to 2000."),
+        (["evaluate", "--cases", "5000000"], "--cases is 5000000; give a whole number from 8 to 2000."),
+        (["evaluate", "--model", "smal"], "There is no model folder smal."),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_refused_before_torch_is_imported(tmp_path, arguments, words):
+    code = f"import sys; from gazex.__main__ import main; s = main({[*arguments, '--out', str(tmp_path / 'x')]}); "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print(s, 'torch' in sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.strip(), done.stderr.strip()) == ("2 False", words)
+
+
+def test_an_evaluation_says_what_came_out_and_where_it_is(tmp_path, capsys):
+    out = tmp_path / "x.json"
+    assert main(["evaluate", "--cases", "8", "--out", str(out)]) == 0
+    f1 = json.loads(out.read_text())["report"]["f1"]
+    said = capsys.readouterr().out.strip()
+    assert said.startswith(f"report F1 {f1:.3f}; by chance ") and said.endswith(f"; all of it in {out}")
+
+
+def test_the_small_model_says_that_it_does_not_know_patients(tmp_path, capsys):
+    Image.fromarray(make_phantom(5, 3, (160, 150)).pixels.astype(np.uint16)).save(tmp_path / "x.png")
+    assert main(["read", str(tmp_path / "x.png")]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["report"] and "has learnt from phantoms" in said.err
