@@ -134,7 +134,7 @@ def train_small(
     watch
         Called with the number of steps made and the network, to measure it meanwhile.
     measured
-        Whether the card and `metrics.json` say how well the model reads held-out phantoms.
+        Whether `metrics.json` says how well the model reads held-out phantoms.
     processes
         That share every batch; another number gives other weights.
     """
@@ -169,10 +169,8 @@ def train_small(
     if network.heat is not None:
         calibration = calibrate(network, cases=calibration_cases)
         (made / "calibration.json").write_text(json.dumps(calibration.to_dict(), indent=1) + "\n", encoding="utf-8")
-    metrics = None
     if measured:
-        metrics = _measured(made)
-        (made / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+        (made / "metrics.json").write_text(json.dumps(_measured(made), indent=1) + "\n", encoding="utf-8")
     options = "" if steps == SMALL_STEPS else f" --steps {steps}"
     options += "".join(f" --without {o}" for o in OBJECTIVES if o in without)
     card = {
@@ -188,9 +186,6 @@ def train_small(
         "training_s": round(float(trained[0]), 1),
         "training_cpu_s": None if resumed else round(float(trained[1]), 1),
         "processes": processes,
-        "metrics": {k: v for k, v in metrics.items() if k not in {"python", "libraries", "schema"}}
-        if metrics
-        else None,
         **environment(),
     }
     (made / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from gazex.evaluate import evaluate
 from gazex.findings import PHANTOM_FINDINGS, label_sentence, side_of
 from gazex.infer import occlude
 from gazex.model.config import SMALL_DIR
+from gazex.model.network import weights_sha256
 from gazex.phantoms import TEST_SEED, make_phantom
 from gazex.schema import EVIDENCE_SCHEMA
 
@@ -139,7 +140,9 @@ def test_the_card_says_how_the_weights_were_made_and_they_are_small():
     card = json.loads((SMALL_DIR / "card.json").read_text())
     assert card["command"].startswith("python -m gazex train-small") and card["seed"] == 1
     assert {"torch", "transformers", "numpy"} <= set(card["libraries"])
-    assert card["metrics"]["report"]["f1"] > card["metrics"]["report"]["f1_chance"]
+    metrics = json.loads((SMALL_DIR / "metrics.json").read_text())
+    assert metrics["report"]["f1"] > metrics["report"]["f1_chance"]
+    assert metrics["model_sha256"] == weights_sha256("small")
     assert sum(p.stat().st_size for p in SMALL_DIR.rglob("*") if p.is_file()) < 6 * 2**20
 
 
