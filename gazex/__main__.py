@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     one = commands.add_parser("ablation", help="what each objective adds, on phantoms, with table and plots")
     one.add_argument("--out", type=Path, required=True, help="folder; the same command goes on after a kill")
-    one.add_argument("--steps", type=int, default=220, help="optimizer steps of each run")
+    one.add_argument("--steps", type=int, default=400, help="optimizer steps of each run")
     one.add_argument("--pool", type=int, default=1000, help="phantoms trained on")
     one.add_argument("--cases", type=int, default=48, help="held-out phantoms")
     one.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])

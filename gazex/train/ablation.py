@@ -42,6 +42,8 @@ ARMS: Final[dict[str, tuple[str, ...]]] = {
 """Arm → objectives beside the report."""
 OTHER_READER: Final = Habit(focus=0.65, tempo_s=0.29, left_first=True, dwell=3.0)
 """The held-out reader: fixates longer, strays more from a finding, and begins on the other side."""
+FIRST: Final = 0.75
+"""Share of the first stage: in under 300 steps of it no arm learns to report, though the heat is learnt by then."""
 BUDGETS: Final = ("equal steps", "equal compute")
 
 
@@ -49,7 +51,7 @@ BUDGETS: Final = ("equal steps", "equal compute")
 class Plan:
     """How large an ablation is: steps of each run, phantoms trained on, held-out cases, seeds, processes at once."""
 
-    steps: int = 220
+    steps: int = 400
     pool: int = 1000
     cases: int = 48
     seeds: tuple[int, ...] = (1, 2, 3)
@@ -148,7 +150,7 @@ def _run(work: tuple[tuple[str, str, int], int, PhantomRecords, dict[str, HeldOu
     state = train(
         network,
         PhantomSource(records, plan.pool),
-        small_stages(without=[o for o in OBJECTIVES if o not in objectives], steps=steps),
+        small_stages(without=[o for o in OBJECTIVES if o not in objectives], steps=steps, first=FIRST),
         folder,
         seed=seed,
         resume=True,
