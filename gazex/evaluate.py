@@ -21,7 +21,6 @@ from gazex.train.runs import environment
 SCHEMA: Final = "gazeroom.evaluation/1"
 SIZES: Final = ((512, 512), (512, 456), (512, 420))
 PRIOR_CASES: Final = 200
-BATCH: Final = 16
 
 
 def evaluate(
@@ -53,10 +52,7 @@ def evaluate(
         raise ValueError(f"An evaluation on {cases} cases says nothing; use at least 8.")
     started = time.monotonic()
     phantoms = [make_phantom(seed, i, SIZES[i % len(SIZES)]) for i in range(cases)]
-    evidences: list[Evidence] = []
-    for first in range(0, cases, BATCH):
-        evidences += model.read_many([p.pixels for p in phantoms[first : first + BATCH]])
-        tick(len(evidences))
+    evidences = model.read_many([p.pixels for p in phantoms], tick=tick)
     seconds = time.monotonic() - started
 
     truth = [p.labels for p in phantoms]

@@ -6,7 +6,7 @@ What the model says is parsed strictly: an answer that does not parse is reporte
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from gazex.calibration import Calibration, fine_heat, region_box, shrink_box
 from gazex.decoding import ConstrainedLogits
 from gazex.findings import FINDINGS, SIDED, label_sentence, side_of
-from gazex.model.config import ModelError
-from gazex.model.network import GazeXNetwork, Visual, load_network, resolve, weights_sha256
+from gazex.model.config import ModelError, resolve
+from gazex.model.network import GazeXNetwork, Visual, load_network, weights_sha256
 from gazex.model.processor import Grid
 from gazex.schema import EVIDENCE_SCHEMA
 from gazex.tasks import fvp, gtm, report, vqa
@@ -180,11 +180,13 @@ class GazeX:
         *,
         pixel_spacing: tuple[float, float] | None = None,
         batch: int = 16,
+        tick: Callable[[int], None] = lambda done: None,
     ) -> list[Evidence]:
-        """Read several radiographs (see `read`), `batch` at a time."""
+        """Read several radiographs (see `read`), `batch` at a time; `tick` is told how many have been read."""
         out: list[Evidence] = []
         for first in range(0, len(images), batch):
             out += self._read_batch(images[first : first + batch], pixel_spacing)
+            tick(len(out))
         return out
 
     @torch.inference_mode()

@@ -38,15 +38,20 @@ class ModelError(ValueError):
     """A model cannot be loaded or built; the message says what is missing and what to do."""
 
 
+def resolve(name: str | Path) -> str:
+    """A model's folder or hub id; "small" is the one that comes with the code."""
+    return str(SMALL_DIR) if str(name) == "small" else str(name)
+
+
 def model_folder(name: str | Path) -> Path | None:
-    """The folder that a model's name means ("small" is the one that comes with the code); None for a hub id.
+    """The folder that a model's name means; None for a hub id.
 
     Raises
     ------
     ModelError
         The name is neither a folder nor could it be a hub id (OWNER/NAME).
     """
-    where = SMALL_DIR if str(name) == "small" else Path(name)
+    where = Path(resolve(name))
     if where.is_dir():
         return where
     if str(name).startswith((".", "/", "~")) or str(name).count("/") != 1:

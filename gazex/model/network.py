@@ -20,12 +20,12 @@ from gazex.decoding import ConstrainedDecoder, GazePrior, Vocabulary, grammar_of
 from gazex.model.config import (
     FILE,
     LORA_TARGETS,
-    SMALL_DIR,
     GazeXConfig,
     ModelError,
     model_folder,
     qwen_config,
     qwen_training_config,
+    resolve,
     small_config,
     small_qwen_config,
 )
@@ -285,11 +285,6 @@ def _scale(qwen: Any) -> None:
             nn.init.normal_(module.weight, std=(0.2 if writes else 1.0) * module.in_features**-0.5)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.1)
-
-
-def resolve(name: str | Path) -> str:
-    """A model's folder or hub id; "small" is the one that comes with the code."""
-    return str(SMALL_DIR) if str(name) == "small" else str(name)
 
 
 def load_network(name: str | Path, *, trainable: bool = False) -> GazeXNetwork:

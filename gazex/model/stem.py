@@ -39,7 +39,7 @@ class Stem(nn.Module):
 
     def __init__(self, *, patch: int, merge: int, channels: int, width: int, hidden: int, maps: int) -> None:
         super().__init__()
-        self.patch, self.merge, self.channels, self.maps = patch, merge, channels, maps
+        self.patch, self.merge, self.channels = patch, merge, channels
         wide = 3 * width
         self.fine = nn.ModuleList([_layer(channels, width, 5, stride=2), _layer(width, 2 * width, 3)])
         self.coarse = nn.ModuleList([_layer(2 * width, wide, 3), _layer(wide, wide, 3)])

@@ -197,13 +197,12 @@ def train(
         raise TrainError("There are no steps to train; give --steps 1 or more.")
     parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
     # Embeddings, norms and biases are not decayed.
-    decayed = [p for n, p in parameters.items() if p.ndim >= 2 and "embed" not in n]
+    hidden = matrices(parameters) if muon else {}
+    decayed = [p for n, p in parameters.items() if p.ndim >= 2 and "embed" not in n and n not in hidden]
     others = [p for n, p in parameters.items() if p.ndim < 2 or "embed" in n]
     optimizers: list[torch.optim.Optimizer] = []
     if muon:
-        hidden = matrices(parameters)
         optimizers.append(Muon(hidden.values(), weight_decay=0.05))
-        decayed = [p for p in decayed if all(p is not q for q in hidden.values())]
     optimizers.append(
         torch.optim.AdamW(
             [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98)

@@ -218,7 +218,7 @@ def _holds(folder: Path, sha256: str) -> bool:
 
 
 def _folder(name: str) -> Path | None:
-    from gazex.model.network import resolve
+    from gazex.model.config import resolve
 
     folder = Path(resolve(name))
     return folder if folder.is_dir() else None
