@@ -44,7 +44,8 @@ def navigation(user: Any) -> list[tuple[str, str]]:
 
 def assisting_models(user: Any) -> list[tuple[str, str]]:
     """The versions that this person can make a comparison with, newest first."""
-    return [(str(version), version.weights_sha256) for version in versions_offered_to(user).order_by("-created_at")]
+    offered = versions_offered_to(user).order_by("-created_at")
+    return [(f"{v}, knows phantoms only" if v.phantoms_only else str(v), v.weights_sha256) for v in offered]
 
 
 def study_links(study: Study, user: Any) -> list[tuple[str, str]]:

@@ -62,6 +62,7 @@ def test_a_coordinator_replays_a_readers_gaze_beside_gazex_and_beside_the_other_
             wait_until(lambda: grey_levels(page, "#right canvas") > 5, "a picture on the right")
             found["marks"] = page.locator("#left .reader-mark").count()
             found["reference"] = [page.locator(f"{side} .reference-box").count() for side in ("#left", "#right")]
+            found["named"] = page.locator("#right .reference-label").all_text_contents()
             found["boxes"] = page.locator("#right .ai-box").count()
             found["axe, case"] = Axe().run(page).response["violations"]
 
@@ -108,6 +109,7 @@ def test_a_coordinator_replays_a_readers_gaze_beside_gazex_and_beside_the_other_
     in_a_browser(look)
     # Two marks of each of two readers in each of two arms.
     assert (found["marks"], found["reference"], found["boxes"]) == (8, [1, 1], 1)
+    assert len(found["named"]) == 1 and found["named"][0].startswith("Reference: ")
     # Clocks are written to a tenth of a second.
     assert abs(found["in step"]) <= 0.06 and abs(found["head"]) <= 0.02 and abs(found["stretched"]) <= 0.06
     assert (found["hidden"], found["kept"]) == (False, True)

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from study.models import Membership, Study
 from study.services import studies
 from study.services.errors import Refused
-from tests.factories import make_case, make_evidence, make_study, make_user
+from tests.factories import make_case, make_evidence, make_output, make_study, make_user
 from tests.training.made import make_collection, make_researcher, make_version
 from training import tasks
 from training.hooks import assisting_models
@@ -226,8 +227,6 @@ def test_a_long_curve_is_thinned_for_the_page(world: dict[str, Any]) -> None:
 
 
 def test_a_failed_run_shows_its_sentence_and_can_be_resumed(world: dict[str, Any], monkeypatch: Any) -> None:
-    from django.utils import timezone
-
     monkeypatch.setattr(tasks.train, "delay_on_commit", lambda **kwargs: None)
     run = make_run(
         world["release"], world["base"], state="failed", error="The disk is full.", finished_at=timezone.now()
@@ -245,6 +244,40 @@ def test_comparing_shows_both_figures_their_difference_and_chance(world: dict[st
     for text in ("0.800", "0.850", "+0.050", "0.300", "not estimable", "GazeX base", "Pilot"):
         assert text in page
     assert "nan" not in page.lower().replace("finance", "")
+
+
+def test_a_model_that_has_seen_only_phantoms_says_so_wherever_it_answers(world: dict[str, Any]) -> None:
+    drawn = make_version("GazeX drawn", card={"phantoms": 1600})
+    output = make_output(world["image"], model_sha256=drawn.weights_sha256)
+    answer = Job.objects.create(
+        kind=Job.Kind.ANSWER, requested_by=world["researcher"], version=drawn, image=world["image"],
+        state=Job.State.SUCCEEDED, finished_at=timezone.now(), output=output,
+    )  # fmt: skip
+    client = client_of(world["researcher"])
+    sentence = "has learnt from phantoms; of a patient’s radiograph it knows nothing."
+    for url in (reverse("training:model", args=[drawn.pk]), reverse("training:answer", args=[answer.pk])):
+        assert sentence in client.get(url).content.decode()
+    assert ("GazeX drawn, knows phantoms only", drawn.weights_sha256) in assisting_models(world["researcher"])
+    assert "base model, knows phantoms only" in client.get(reverse("training:dashboard")).content.decode()
+    assert sentence not in client.get(reverse("training:model", args=[world["version"].pk])).content.decode()
+
+
+def test_a_card_is_shown_in_words_without_what_it_does_not_hold(world: dict[str, Any]) -> None:
+    card = {
+        "drawing_s": None,
+        "training_s": 440.0,
+        "libraries": {"torch": "2.13.0", "peft": None},
+        "stages": [{"name": "report and heat", "steps": 495, "lr": 0.002}, {"name": "boxes", "steps": 605}],
+    }
+    version = make_version("GazeX carded", card=card)
+    page = client_of(world["researcher"]).get(reverse("training:model", args=[version.pk])).content.decode()
+    for line in (
+        "<dt>training, s</dt><dd>440.0</dd>",
+        "<dt>libraries</dt><dd>torch 2.13.0</dd>",
+        "<dt>stages</dt><dd>report and heat: 495 steps; boxes: 605 steps</dd>",
+    ):
+        assert line in page
+    assert "drawing" not in page and "None" not in page
 
 
 def test_figures_on_different_phantoms_are_not_subtracted(world: dict[str, Any]) -> None:

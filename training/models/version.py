@@ -42,6 +42,11 @@ class ModelVersion(UuidModel):
         return self.name
 
     @property
+    def phantoms_only(self) -> bool:
+        """Whether it has seen drawn radiographs only: a base model whose card counts the phantoms it learnt from."""
+        return self.run_id is None and bool(self.card.get("phantoms"))
+
+    @property
     def location(self) -> str:
         """What `gazex` loads: a folder of this site, or the name or folder the base model was registered by."""
         inside = Path(settings.GAZEROOM_DATA) / self.path

@@ -57,7 +57,7 @@ def model(request: HttpRequest, version_id: UUID) -> HttpResponse:
         "try_form": TryForm(cases=answerable_cases(request.user)),
         "answers": answers.select_related("image__case")[:5],
         "studies": _studies_that_need(version, request),
-        "card": _flat(version.card),
+        "card": _lines(version.card),
     }
     return render(request, "training/model.html", context)
 
@@ -75,7 +75,7 @@ def compare(request: HttpRequest) -> HttpResponse:
         "b": b,
         "form": form,
         "rows": metrics.compare(a, b),
-        "sides": [{"version": v, "lineage": lineage(v), "card": _flat(v.card)} for v in (a, b)],
+        "sides": [{"version": v, "lineage": lineage(v), "card": _lines(v.card)} for v in (a, b)],
     }
     return render(request, "training/compare.html", context)
 
@@ -115,13 +115,23 @@ def _studies_that_need(version: ModelVersion, request: HttpRequest) -> list[Stud
     return list(drafts.filter(pk__in=protocols.values("study")))
 
 
-def _flat(card: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A card as lines to read: nested objects by dotted names, long lists left to the JSON."""
-    lines: list[tuple[str, str]] = []
-    for key, value in card.items():
-        name = f"{prefix}{key.replace('_', ' ')}"
-        if isinstance(value, dict):
-            lines += _flat(value, f"{name} · ")
-        elif not isinstance(value, list):
-            lines.append((name, str(value)))
-    return lines
+def _lines(card: dict[str, Any]) -> list[tuple[str, str]]:
+    """A card as lines to read; the rates and weights of a training are left to its JSON."""
+    lines = [(key, _words(value)) for key, value in card.items() if key != "stages"]
+    stages = "; ".join(f"{stage['name']}: {stage['steps']} steps" for stage in card.get("stages", ()))
+    return [(_name(key), words) for key, words in [*lines, ("stages", stages)] if words]
+
+
+def _name(key: str) -> str:
+    """Of a key, with its unit as a reader expects it: "training_cpu_s" is "training cpu, s"."""
+    words = key.removesuffix("_s").replace("_", " ")
+    return f"{words}, s" if key.endswith("_s") else words
+
+
+def _words(value: Any) -> str:
+    """A card's value in one line; nothing where there is none."""
+    if isinstance(value, dict):
+        return ", ".join(f"{_name(key)} {words}" for key, v in value.items() if (words := _words(v)))
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_words, value)))
+    return "" if value is None else str(value)

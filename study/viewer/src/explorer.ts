@@ -83,7 +83,7 @@ function drawReference(layers: Layers, overlay: Overlay, config: ExplorerConfig)
   const layer = layers.add("reference", "Reference", overlay);
   for (const { finding, side, box: points } of config.reference) {
     layer.group.append(box(points, "reference-box"));
-    layer.labels.push(overlay.label(`${side} ${finding}`.trim(), points[0]!, points[1]!, "reference-label"));
+    layer.labels.push(overlay.label(["Reference:", side, finding].filter(Boolean).join(" "), points[0]!, points[1]!, "reference-label"));
   }
 }
 
