@@ -7,9 +7,10 @@ For each seed, trains all objectives (`train_small`, as `python -m gazex train-s
 the same number of steps, on the same phantoms in the same order, and measures both on the frozen test series. The
 report alone is tuned first: its learning rate is the one of `--rates` (multiples of the schedule's) with the best F1 on
 the validation series, first seed. Both learning curves are drawn on the validation series every `--curve` steps; with
-`--long K` the report alone is trained K times as long too (first seed), to see where it saturates. Each run leaves a
-file in DIR and is not made again; drawing the phantoms is timed apart, training by the wall. All objectives are trained
-in two processes, the reports alone side by side, in one process each.
+`--long K` both are trained K times as long too, all objectives with the first seed and the report alone with the first
+two, to see where each saturates. Each run leaves a file in DIR and is not made again; drawing the phantoms is timed
+apart, training by the wall. All objectives are trained in two processes, the reports alone side by side, in one process
+each.
 
 Targets: F1 (finding and side) ≥ .90 and ≥ .20 above the report alone; boxes ≥ mean box + .10; gaze ≥ chance + .20;
 order above chance with p < .01; each run within 10 minutes on 2 cores.
@@ -132,8 +133,8 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=120)
     parser.add_argument("--steps", type=int, default=SMALL_STEPS)
     parser.add_argument("--curve", type=int, default=400, help="steps between two points of the learning curve")
-    parser.add_argument("--rates", type=float, nargs="+", default=[1.0, 2.0])
-    parser.add_argument("--long", type=float, default=2.0, help="times the steps for the report alone; 0: no")
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.5, 1.0, 2.0])
+    parser.add_argument("--long", type=float, default=2.0, help="times the steps, to saturation; 0: no")
     options = parser.parse_args()
     if options.cases < 8 or options.steps < 2 or options.curve < 1:
         parser.error("give at least 8 cases, 2 steps and 1 step between points")
@@ -148,8 +149,12 @@ def main() -> int:
     print(
         "report alone, validation F1 by rate: " + ", ".join(f"{r['rate']:g}: {r['validation_f1']:.3f}" for r in tuned)
     )
-    more = [("report", first, rate, options.long)] if options.long else []
-    alone = bench.do([("report", seed, rate, 1.0) for seed in options.seeds] + more)
+    alone = bench.do([("report", seed, rate, 1.0) for seed in options.seeds])
+    longer: list[Job] = []
+    if options.long:
+        longer = [("report", seed, rate, options.long) for seed in options.seeds[:2]]
+        longer.append(("all", first, 1.0, options.long))
+    saturated = bench.do(longer)
     print(
         "seed  steps  seconds all  report  F1 all  report (chance)   boxes: heat, text (mean box of each)   "
         "gaze (chance)   order (chance), p"
@@ -165,9 +170,10 @@ def main() -> int:
             f"   {gaze['similarity']:.3f} ({gaze['similarity_chance']:.3f})"
             f"   {order['placed']:.3f} ({order['placed_chance']:.3f}), {p:.2g}"
         )
-    for row in [*whole, *tuned, *alone[len(options.seeds) :]]:
+    once = {row["name"]: row for row in [*whole, *tuned, *alone, *saturated]}
+    for row in once.values():
         print(f"{row['name']}, validation F1: " + ", ".join(f"{c['step']}: {c['f1']:.2f}" for c in row["curve"]))
-    for row in alone[len(options.seeds) :]:
+    for row in saturated:
         f1, cost = row["test"]["report"]["f1"], row["training_s"]
         print(f"{row['name']}: test F1 {f1:.3f} after {row['steps']} steps, {cost:.0f} s")
     return 0
