@@ -237,7 +237,7 @@ def table(result: dict[str, Any]) -> str:
     lines = [head + " gaze (chance)  IoU (mean box)  order (chance)"]
     for r in result["rows"]:
         pairs = [f"{r[f'cases_{a}']:.2f} ({r[f'cases_{b}']:.2f})" if f"cases_{a}" in r else "–" for _, a, b in FIGURES]
-        p = f"{r['signed_rank_p']:.4f}" if r["signed_rank_p"] is not None else "–"
+        p = f"{r['signed_rank_p']:.2g}" if r["signed_rank_p"] is not None else "–"
         lines.append(
             f"{r['budget']:<14} {r['arm']:<12} {r['steps']:>6} {r['cpu_s']:>6.0f}  {r['f1']:.2f} ({r['f1_chance']:.2f})"
             f"  {r['right_gain']:>+12.3f}  {p:>7}  {pairs[0]:>13}  {pairs[1]:>14}  {pairs[2]:>14}"
