@@ -360,7 +360,8 @@ def generate(
 
     Only tokens that keep an answer on the grammar of `task` are chosen, so an answer that ends also parses; None where
     it did not end within `most` tokens. The points of a trajectory ("gtm") are weighed by the gaze-heat head too, where
-    it draws the dwell (`GazePrior`). Images of one grid go together.
+    it draws the dwell (`GazePrior`), and the corners of a located box ("fvp") by its map of the finding (`BoxPrior`).
+    Images of one grid go together.
     """
     prompts = [prompt] * len(images) if isinstance(prompt, str) else list(prompt)
     processor, device = network.processor, network.device
@@ -377,6 +378,8 @@ def generate(
         guides: list[Any] = []
         if task == "gtm" and network.config.heat_dwell:
             guides.append(network.gaze_prior([images[k] for k in members]))
+        if task == "fvp" and network.heat is not None:
+            guides.append(network.box_prior([images[k] for k in members]))
         decoder = network.decoder(task, grid[0] if task == "sda" else 0)
         guides.append(ConstrainedLogits(decoder, rows.input_ids.shape[1]))
         answered = network.qwen.generate(

@@ -16,6 +16,7 @@ from gazex.model.config import SMALL_DIR
 from gazex.model.network import weights_sha256
 from gazex.phantoms import TEST_SEED, make_phantom
 from gazex.schema import EVIDENCE_SCHEMA
+from gazex.train.heldout import HeldOut
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,12 @@ def test_boxes_lie_better_than_the_mean_box_and_trajectories_follow_the_case(res
     assert boxes["n"] > 20 and boxes["iou"] > boxes["iou_mean_box"] + 0.1
     assert gaze["similarity"] > gaze["similarity_chance"] + 0.15
     assert gaze["similarity_abnormal"] > gaze["similarity_abnormal_chance"] + 0.15
+
+
+def test_a_box_written_for_a_sentence_lies_better_than_the_mean_box(small):
+    boxes = HeldOut(small.processor, cases=40, seed=TEST_SEED).boxes(small.network)
+    assert len(boxes["each"]) > 20 and boxes["invalid"] == 0
+    assert boxes["iou"] > boxes["iou_mean_box"] + 0.1
 
 
 def test_the_hottest_place_lies_on_the_finding_of_this_case_and_not_of_another(small):
