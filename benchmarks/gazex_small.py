@@ -1,16 +1,16 @@
 """The small GazeX from nothing, with gaze and without: reports, boxes, gaze, order; three seeds; learning curves.
 
     .venv/bin/python benchmarks/gazex_small.py --out DIR [--seeds 1 2 3] [--cases N] [--steps N]
-        [--curve N] [--rates R [R …]] [--long K]
+        [--pool N] [--curve N] [--rates R [R …]] [--long K]
 
 For each seed, trains all objectives (`train_small`, as `python -m gazex train-small` does) and the report alone, for
-the same number of steps, on the same phantoms in the same order, and measures both on the frozen test series. The
-report alone is tuned first: its learning rate is the one of `--rates` (multiples of the schedule's) with the best F1 on
-the validation series, first seed. Both learning curves are drawn on the validation series every `--curve` steps; with
-`--long K` both are trained K times as long too, all objectives with the first seed and the report alone with the first
-two, to see where each saturates. Each run leaves a file in DIR and is not made again; drawing the phantoms is timed
-apart, training by the wall. All objectives are trained in two processes, the reports alone side by side, in one process
-each.
+the same number of steps, on the same phantoms in the same order, and measures both on the frozen test series. Readings
+with gaze are few where people read, so that few phantoms are the case that matters: `--pool`. The report alone is tuned
+first: its learning rate is the one of `--rates` (multiples of the schedule's) with the best F1 on the validation
+series, first seed. Both learning curves are drawn on the validation series every `--curve` steps; with `--long K` both
+are trained K times as long too, all objectives with the first seed and the report alone with the first two, to see
+where each saturates. Each run leaves a file in DIR and is not made again; drawing the phantoms is timed apart, training
+by the wall. All objectives are trained in two processes, the reports alone side by side, in one process each.
 
 Targets: F1 (finding and side) ≥ .90 and ≥ .20 above the report alone; boxes ≥ mean box + .10; gaze ≥ chance + .20;
 order above chance with p < .01; each run within 10 minutes on 2 cores.
@@ -42,7 +42,7 @@ from gazex.model.network import GazeXNetwork, build_small, load_network
 from gazex.phantoms import TEST_SEED, VALIDATION_SEED
 from gazex.train.data import PhantomRecords
 from gazex.train.heldout import HeldOut
-from gazex.train.runs import PROCESSES, SMALL_POOL, SMALL_STEPS, small_tokenizer, train_small
+from gazex.train.runs import PROCESSES, SMALL_STEPS, small_tokenizer, train_small
 from gazex.train.stages import OBJECTIVES, small_stages
 
 Job = tuple[str, int, float, float]
@@ -68,8 +68,8 @@ class Bench:
             network = build_small(small_tokenizer(), seed=0)
             self.records = PhantomRecords(network.processor, network.config.heat_findings)
             since = time.monotonic()
-            self.records.prepare(SMALL_POOL, processes=PROCESSES)
-            print(f"{SMALL_POOL} phantoms drawn in {time.monotonic() - since:.0f} s", flush=True)
+            self.records.prepare(self.options.pool, processes=PROCESSES)
+            print(f"{self.options.pool} phantoms drawn in {time.monotonic() - since:.0f} s", flush=True)
             cases = self.options.cases
             self.validation = HeldOut(network.processor, cases=cases, seed=VALIDATION_SEED)
             self.test = HeldOut(network.processor, cases=cases, seed=TEST_SEED)
@@ -83,7 +83,10 @@ class Bench:
         return [json.loads(self._file(job).read_text(encoding="utf-8")) for job in jobs]
 
     def _file(self, job: Job) -> Path:
-        return self.out / f"{name_of(job)}-of-{self.options.steps}-on-{self.options.cases}.json"
+        return self.out / f"{self._name(job)}.json"
+
+    def _name(self, job: Job) -> str:
+        return f"{name_of(job)}-of-{self.options.steps}-from-{self.options.pool}-on-{self.options.cases}"
 
     def run(self, job: Job) -> None:
         """One training with its curve and its test figures."""
@@ -100,10 +103,10 @@ class Bench:
                 with points.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"step": step, "f1": self.validation.report(network)["f1"]}) + "\n")
 
-        folder = self.out / name_of(job)
+        folder = self.out / self._name(job)
         train_small(
             folder, seed=seed, without=without, steps=steps, stages=stages, records=self.records, watch=watch,
-            measured=kind == "all", processes=PROCESSES if kind == "all" else 1,
+            pool=self.options.pool, measured=kind == "all", processes=PROCESSES if kind == "all" else 1,
         )  # fmt: skip
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         network, test = load_network(folder), self.test
@@ -132,12 +135,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cases", type=int, default=120)
     parser.add_argument("--steps", type=int, default=SMALL_STEPS)
+    parser.add_argument("--pool", type=int, default=600, help="phantoms trained on; the small model has 1600")
     parser.add_argument("--curve", type=int, default=400, help="steps between two points of the learning curve")
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.5, 1.0, 2.0])
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.125, 0.25, 0.5, 1.0])
     parser.add_argument("--long", type=float, default=2.0, help="times the steps, to saturation; 0: no")
     options = parser.parse_args()
-    if options.cases < 8 or options.steps < 2 or options.curve < 1:
-        parser.error("give at least 8 cases, 2 steps and 1 step between points")
+    if options.cases < 8 or min(options.steps, options.curve, options.pool) < 2:
+        parser.error("give at least 8 cases, 2 phantoms, 2 steps and 2 steps between points")
     options.out.mkdir(parents=True, exist_ok=True)
     bench, first = Bench(options), options.seeds[0]
     print(f"{platform.platform()}, Python {platform.python_version()}, torch {torch.__version__}, ", end="")
