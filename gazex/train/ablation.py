@@ -1,9 +1,11 @@
 """What each objective adds: the paper's ablation in small, on phantoms with simulated readers.
 
 Every arm trains the same network from the same random weights on the same readings in the same order, and answers the
-same few yes-or-no questions. "Equal steps" gives each arm the same number of steps; "equal compute" gives each as many
-as fit into the CPU seconds that all objectives together took. Held out are cases (the frozen test series) and a reader
-(other habits; no training reading is by them).
+same few yes-or-no questions. Each arm learns at its own best rate: the first seed tries several, and the one whose
+reports are best on the validation series is kept (without heat the report is learnt far better at a lower one). "Equal
+steps" gives each arm the same number of steps; "equal compute" gives each as many as fit into the CPU seconds that all
+objectives together took. Held out are cases (the frozen test series) and a reader (other habits; no training reading is
+by them).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +24,7 @@ import numpy as np
 
 from capture.gaze.simulate.reader import Habit
 from gazex.model.network import build_small
-from gazex.phantoms import TEST_SEED
+from gazex.phantoms import TEST_SEED, VALIDATION_SEED
 from gazex.train.data import PhantomRecords
 from gazex.train.heldout import HeldOut
 from gazex.train.runs import PhantomSource, environment, small_tokenizer
@@ -45,16 +47,20 @@ OTHER_READER: Final = Habit(focus=0.65, tempo_s=0.29, left_first=True, dwell=3.0
 FIRST: Final = 0.75
 """Share of the first stage: in under 300 steps of it no arm learns to report, though the heat is learnt by then."""
 BUDGETS: Final = ("equal steps", "equal compute")
+Job = tuple[str, str, int, float]
+"""Arm, budget, seed, multiple of the schedule's learning rate."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How large an ablation is: steps of each run, phantoms trained on, held-out cases, seeds, processes at once."""
+    """How large an ablation is: steps of each run, phantoms trained on, held-out cases, seeds, multiples of the
+    learning rate that the first seed tries, processes at once."""
 
     steps: int = 400
-    pool: int = 1000
+    pool: int = 600
     cases: int = 48
     seeds: tuple[int, ...] = (1, 2, 3)
+    rates: tuple[float, ...] = (0.25, 1.0)
     without: tuple[str, ...] = ()
     budgets: tuple[str, ...] = BUDGETS
     processes: int = 2
@@ -65,6 +71,8 @@ class Plan:
                 raise TrainError(f"An ablation needs at least {least} {name}; this one has {getattr(self, name)}.")
         if not self.seeds:
             raise TrainError("An ablation needs at least one seed.")
+        if not self.rates or not all(0 < rate <= 100 for rate in self.rates):
+            raise TrainError("An ablation needs at least one learning rate to try: a multiple above 0 and up to 100.")
         small_stages(without=self.without, steps=self.steps)  # refuses what is no objective
 
     @property
@@ -75,7 +83,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         sizes = {"steps": self.steps, "pool": self.pool, "cases": self.cases, "seeds": list(self.seeds)}
-        return {**sizes, "without": list(self.without)}
+        return {**sizes, "rates": list(self.rates), "without": list(self.without)}
 
 
 def run(options: Any) -> str:
@@ -85,6 +93,7 @@ def run(options: Any) -> str:
         pool=options.pool,
         cases=options.cases,
         seeds=tuple(options.seeds),
+        rates=tuple(options.rates),
         without=tuple(options.without),
         processes=options.processes,
     )
@@ -112,14 +121,15 @@ def ablation(out: Path, plan: Plan | None = None) -> dict[str, Any]:
     _same_plan(out, plan)
     network = build_small(small_tokenizer(), seed=0)
     findings = network.config.heat_findings
-    jobs = [(arm, "equal steps", seed) for seed in plan.seeds for arm in plan.arms]
+    first, *others = plan.seeds
     held: dict[str, HeldOut] = {}
     records = PhantomRecords(network.processor, findings)
 
-    def do(wanted: list[tuple[str, str, int]], steps: dict[str, int]) -> None:
-        todo = [job for job in wanted if not (runs / _name(*job)).is_file()]
+    def do(wanted: list[Job], steps: dict[str, int]) -> None:
+        todo = [job for job in wanted if not (runs / _name(job)).is_file()]
         if todo and not held:
             records.prepare(plan.pool, processes=plan.processes)
+            held["validation"] = HeldOut(network.processor, cases=plan.cases, seed=VALIDATION_SEED)
             held["cases"] = HeldOut(network.processor, cases=plan.cases, seed=TEST_SEED)
             held["reader"] = HeldOut(network.processor, cases=plan.cases, seed=TEST_SEED, habit=OTHER_READER)
         work = [(job, steps[job[0]], records, held, plan, runs) for job in todo]
@@ -131,26 +141,41 @@ def ablation(out: Path, plan: Plan | None = None) -> dict[str, Any]:
             for line in pool.imap_unordered(_run, work):
                 log.info(line)
 
-    do(jobs, dict.fromkeys(plan.arms, plan.steps))
+    equal = dict.fromkeys(plan.arms, plan.steps)
+    do([(arm, "equal steps", first, rate) for arm in plan.arms for rate in plan.rates], equal)
+    best = tuned(runs, plan)
+    do([(arm, "equal steps", seed, best[arm]) for seed in others for arm in plan.arms], equal)
     if "equal compute" in plan.budgets:
-        cost = {arm: _mean([_read(runs, arm, "equal steps", s)["cpu_s"] for s in plan.seeds]) for arm in plan.arms}
+        made = {arm: [_read(runs, (arm, "equal steps", seed, best[arm])) for seed in plan.seeds] for arm in plan.arms}
+        cost = {arm: _mean([row["cpu_s"] for row in rows]) for arm, rows in made.items()}
         steps = {arm: max(1, round(plan.steps * cost["all"] / cost[arm])) for arm in plan.arms}
-        do([(arm, "equal compute", seed) for seed in plan.seeds for arm in plan.arms if arm != "all"], steps)
+        do([(arm, "equal compute", seed, best[arm]) for seed in plan.seeds for arm in plan.arms if arm != "all"], steps)
     result = summarize(runs, plan)
     _write(out, result)
     return result
 
 
-def _run(work: tuple[tuple[str, str, int], int, PhantomRecords, dict[str, HeldOut], Plan, Path]) -> str:
-    (arm, budget, seed), steps, records, held, plan, runs = work
+def tuned(runs: Path, plan: Plan) -> dict[str, float]:
+    """Arm → the rate at which the first seed's reports were best on the validation series, at equal steps."""
+
+    def of(arm: str, rate: float) -> float:
+        return float(_read(runs, (arm, "equal steps", plan.seeds[0], rate))["validation_f1"] or 0.0)
+
+    return {arm: max(plan.rates, key=lambda rate: of(arm, rate)) for arm in plan.arms}
+
+
+def _run(work: tuple[Job, int, PhantomRecords, dict[str, HeldOut], Plan, Path]) -> str:
+    job, steps, records, held, plan, runs = work
+    arm, budget, seed, rate = job
     objectives = plan.arms[arm]
     network = build_small(records.processor.tokenizer, seed=seed, heat="heat" in objectives)
     started, cpu = time.monotonic(), time.process_time()
-    folder = runs / _name(arm, budget, seed).removesuffix(".json")
+    folder = runs / _name(job).removesuffix(".json")
+    stages = small_stages(without=[o for o in OBJECTIVES if o not in objectives], steps=steps, first=FIRST)
     state = train(
         network,
         PhantomSource(records, plan.pool),
-        small_stages(without=[o for o in OBJECTIVES if o not in objectives], steps=steps, first=FIRST),
+        [replace(stage, lr=stage.lr * rate) for stage in stages],
         folder,
         seed=seed,
         resume=True,
@@ -162,11 +187,14 @@ def _run(work: tuple[tuple[str, str, int], int, PhantomRecords, dict[str, HeldOu
         "arm": arm,
         "budget": budget,
         "seed": seed,
+        "rate": rate,
         "steps": steps,
         "wall_s": round(time.monotonic() - started, 1),
         "cpu_s": round(time.process_time() - cpu, 1),
     }
-    for name, cases in held.items():
+    row["validation_f1"] = held["validation"].report(network)["f1"]
+    for name in ("cases", "reader"):
+        cases = held[name]
         measured: dict[str, Any] = {}
         if name == "cases":
             measured["report"] = cases.report(network)
@@ -179,14 +207,15 @@ def _run(work: tuple[tuple[str, str, int], int, PhantomRecords, dict[str, HeldOu
         if "sda" in objectives:
             measured["order"] = cases.order(network)
         row[name] = measured
-    target = runs / _name(arm, budget, seed)
+    target = runs / _name(job)
     temporary = target.with_suffix(".part")
     temporary.write_text(json.dumps(row), encoding="utf-8")
     temporary.replace(target)
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
-    return f"{arm}, {budget}, seed {seed}: {steps} steps, {row['cpu_s']} CPU-s, F1 {row['cases']['report']['f1']:.3f}"
+    f1 = row["cases"]["report"]["f1"]
+    return f"{arm}, {budget}, seed {seed}, rate {rate:g}: {steps} steps, {row['cpu_s']} CPU-s, F1 {f1:.3f}"
 
 
 def summarize(runs: Path, plan: Plan) -> dict[str, Any]:
@@ -194,18 +223,19 @@ def summarize(runs: Path, plan: Plan) -> dict[str, Any]:
     reports, paired over cases (a case's share of findings said rightly, mean over seeds) against the report alone."""
     from analysis.stats.nonparametric import signed_rank
 
-    rows = []
+    rows, best = [], tuned(runs, plan)
     for budget in plan.budgets:
         alone = None
         for arm in plan.arms:
             at = "equal steps" if arm == "all" else budget  # the others are given its compute
-            made = [_read(runs, arm, at, seed) for seed in plan.seeds]
+            made = [_read(runs, (arm, at, seed, best[arm])) for seed in plan.seeds]
             right = np.mean([m["cases"]["report"]["right"] for m in made], axis=0)
             alone = right if alone is None else alone
             test = signed_rank(right, alone) if arm != "report only" else None
             row: dict[str, Any] = {
                 "arm": arm,
                 "budget": budget,
+                "rate": best[arm],
                 "steps": made[0]["steps"],
                 "cpu_s": _mean([m["cpu_s"] for m in made]),
                 "f1": _mean([m["cases"]["report"]["f1"] for m in made]),
@@ -233,13 +263,14 @@ FIGURES: Final = (
 
 def table(result: dict[str, Any]) -> str:
     """The rows as text, one line an arm and budget."""
-    head = "budget         arm           steps  CPU-s    F1 (chance)  gain in right      p  "
+    head = "budget         arm           rate  steps  CPU-s    F1 (chance)  gain in right      p  "
     lines = [head + " gaze (chance)  IoU (mean box)  order (chance)"]
     for r in result["rows"]:
         pairs = [f"{r[f'cases_{a}']:.2f} ({r[f'cases_{b}']:.2f})" if f"cases_{a}" in r else "–" for _, a, b in FIGURES]
         p = f"{r['signed_rank_p']:.2g}" if r["signed_rank_p"] is not None else "–"
+        f1 = f"{r['f1']:.2f} ({r['f1_chance']:.2f})"
         lines.append(
-            f"{r['budget']:<14} {r['arm']:<12} {r['steps']:>6} {r['cpu_s']:>6.0f}  {r['f1']:.2f} ({r['f1_chance']:.2f})"
+            f"{r['budget']:<14} {r['arm']:<12} {r['rate']:>5g} {r['steps']:>6} {r['cpu_s']:>6.0f}  {f1}"
             f"  {r['right_gain']:>+12.3f}  {p:>7}  {pairs[0]:>13}  {pairs[1]:>14}  {pairs[2]:>14}"
         )
     return "\n".join(lines)
@@ -308,12 +339,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _name(arm: str, budget: str, seed: int) -> str:
-    return f"{arm} {budget} {seed}.json".replace("+ ", "").replace(" ", "-").lower()
+def _name(job: Job) -> str:
+    arm, budget, seed, rate = job
+    return f"{arm} {budget} {seed} rate {rate:g}.json".replace("+ ", "").replace(" ", "-").lower()
 
 
-def _read(runs: Path, arm: str, budget: str, seed: int) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads((runs / _name(arm, budget, seed)).read_text(encoding="utf-8"))
+def _read(runs: Path, job: Job) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads((runs / _name(job)).read_text(encoding="utf-8"))
     return row
 
 

@@ -147,17 +147,18 @@ def test_an_objective_that_is_none_is_refused_and_the_report_cannot_be_left_out(
 
 def test_an_arm_is_trained_and_measured_and_leaves_one_file(network, tmp_path: Path):
     records = PhantomRecords(network.processor, PHANTOM_FINDINGS)
-    few = {"cases": HeldOut(network.processor, cases=8, habit=OTHER_READER)}
-    line = run_one((("report only", "equal steps", 1), 2, records, few, Plan(steps=2, pool=4, cases=8), tmp_path))
-    assert line.startswith("report only, equal steps, seed 1: 2 steps")
-    assert [p.name for p in tmp_path.iterdir()] == ["report-only-equal-steps-1.json"]
-    row = json.loads((tmp_path / "report-only-equal-steps-1.json").read_text())
+    few = dict.fromkeys(("validation", "cases", "reader"), HeldOut(network.processor, cases=8, habit=OTHER_READER))
+    line = run_one((("report only", "equal steps", 1, 0.25), 2, records, few, Plan(steps=2, pool=4, cases=8), tmp_path))
+    assert line.startswith("report only, equal steps, seed 1, rate 0.25: 2 steps")
+    assert [p.name for p in tmp_path.iterdir()] == ["report-only-equal-steps-1-rate-0.25.json"]
+    row = json.loads((tmp_path / "report-only-equal-steps-1-rate-0.25.json").read_text())
     assert len(row["cases"]["report"]["right"]) == 8 and row["cpu_s"] > 0
 
 
-def test_finished_runs_are_summed_up_and_not_made_again(tmp_path: Path):
+def test_finished_runs_are_summed_up_at_each_arms_best_rate_and_not_made_again(tmp_path: Path):
     pytest.importorskip("analysis.stats.nonparametric")
     plan = Plan(steps=300, cases=20, seeds=(1, 2))
+    best = {"report only": 0.25}  # every other arm learns best at 1
     (tmp_path / "runs").mkdir()
     rng = np.random.default_rng(0)
     for k, (arm, objectives) in enumerate(ARMS.items()):
@@ -175,12 +176,18 @@ def test_finished_runs_are_summed_up_and_not_made_again(tmp_path: Path):
                     "cpu_s": 10.0 + k,
                     "cases": {"report": {"f1": 0.5 + k / 20, "f1_chance": 0.2, "right": right}, **measured},
                     "reader": measured,
+                    "validation_f1": 0.6,
                 }
-                (tmp_path / "runs" / run_name(arm, budget, seed)).write_text(json.dumps(row))
+                rate = best.get(arm, 1.0)
+                (tmp_path / "runs" / run_name((arm, budget, seed, rate))).write_text(json.dumps(row))
+                if budget == "equal steps" and seed == 1:
+                    worse = {**row, "validation_f1": None if arm == "all" else 0.5}  # looked at for its rate only
+                    (tmp_path / "runs" / run_name((arm, budget, seed, 1.25 - rate))).write_text(json.dumps(worse))
     result = ablation(tmp_path, plan)
     rows = {(r["budget"], r["arm"]): r for r in result["rows"]}
     assert len(rows) == 12 and rows["equal steps", "all"]["signed_rank_p"] < 0.001
     assert rows["equal steps", "report only"]["signed_rank_p"] is None
+    assert {r["arm"] for r in result["rows"] if r["rate"] == 0.25} == {"report only"}
     assert rows["equal steps", "+ GTM"]["reader_similarity"] == 0.8
     assert "cases_iou" not in rows["equal steps", "+ heat"]
     assert {p.name for p in tmp_path.glob("*.svg")} == {"report_f1.svg", "gaze_tasks.svg"}
@@ -190,7 +197,7 @@ def test_finished_runs_are_summed_up_and_not_made_again(tmp_path: Path):
 
 
 def test_an_ablation_of_no_size_is_refused():
-    for sizes in ({"steps": 1}, {"cases": 2}, {"seeds": ()}, {"without": ("report",)}):
+    for sizes in ({"steps": 1}, {"cases": 2}, {"seeds": ()}, {"without": ("report",)}, {"rates": (0.0,)}):
         with pytest.raises(ValueError, match=r"^[^\n]+\.$"):
             Plan(**sizes)
     assert list(Plan(without=("sda", "gtm")).arms) == ["report only", "+ heat", "+ FVP", "all"]
