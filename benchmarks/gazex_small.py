@@ -4,13 +4,13 @@
         [--pool N] [--curve N] [--rates R [R …]] [--long K]
 
 For each seed, trains all objectives (`train_small`, as `python -m gazex train-small` does) and the report alone, for
-the same number of steps, on the same phantoms in the same order, and measures both on the frozen test series. Readings
-with gaze are few where people read, so that few phantoms are the case that matters: `--pool`. The report alone is tuned
-first: its learning rate is the one of `--rates` (multiples of the schedule's) with the best F1 on the validation
-series, first seed. Both learning curves are drawn on the validation series every `--curve` steps; with `--long K` both
-are trained K times as long too, all objectives with the first seed and the report alone with the first two, to see
-where each saturates. Each run leaves a file in DIR and is not made again; drawing the phantoms is timed apart, training
-by the wall. All objectives are trained in two processes, the reports alone side by side, in one process each.
+the same number of steps, on the same phantoms (`--pool`) in the same order, and measures both on the frozen test
+series. The report alone is tuned: its learning rate is the one of `--rates` (multiples of the schedule's) with the best
+F1 on the validation series, first seed. Both learning curves are drawn on the validation series every `--curve` steps;
+with `--long K` both are trained K times as long too, all objectives with the first seed and the report alone with the
+first two, to see where each saturates. Each run leaves a file in DIR and is not made again; drawing the phantoms is
+timed apart, training by the wall. All objectives are trained in two processes, the reports alone side by side, in one
+process each.
 
 Targets: F1 (finding and side) ≥ .90 and ≥ .20 above the report alone; boxes ≥ mean box + .10; gaze ≥ chance + .20;
 order above chance with p < .01; each run within 10 minutes on 2 cores.
@@ -42,7 +42,7 @@ from gazex.model.network import GazeXNetwork, build_small, load_network
 from gazex.phantoms import TEST_SEED, VALIDATION_SEED
 from gazex.train.data import PhantomRecords
 from gazex.train.heldout import HeldOut
-from gazex.train.runs import PROCESSES, SMALL_STEPS, small_tokenizer, train_small
+from gazex.train.runs import PROCESSES, SMALL_POOL, SMALL_STEPS, small_tokenizer, train_small
 from gazex.train.stages import OBJECTIVES, small_stages
 
 Job = tuple[str, int, float, float]
@@ -117,7 +117,10 @@ class Bench:
         if kind == "all":
             row["test"] |= {
                 "gaze": test.trajectories(network),
+                "gaze_text_alone": test.trajectories(network, weighed=False),
                 "text_boxes": test.boxes(network),
+                "text_boxes_alone": test.boxes(network, weighed=False),
+                "heat_edges": self.validation.heat_edges(network),
                 "order": test.order(network),
                 "heat": test.heat(network),
             }
@@ -135,13 +138,17 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cases", type=int, default=120)
     parser.add_argument("--steps", type=int, default=SMALL_STEPS)
-    parser.add_argument("--pool", type=int, default=600, help="phantoms trained on; the small model has 1600")
+    parser.add_argument("--pool", type=int, default=SMALL_POOL, help="phantoms trained on")
     parser.add_argument("--curve", type=int, default=400, help="steps between two points of the learning curve")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.125, 0.25, 0.5, 1.0])
-    parser.add_argument("--long", type=float, default=2.0, help="times the steps, to saturation; 0: no")
+    parser.add_argument("--long", type=float, default=2.0, help="times the steps, to see where both saturate; 0: no")
     options = parser.parse_args()
     if options.cases < 8 or min(options.steps, options.curve, options.pool) < 2:
         parser.error("give at least 8 cases, 2 phantoms, 2 steps and 2 steps between points")
+    if not all(0 < rate <= 100 for rate in options.rates) or not 0 <= options.long <= 100:
+        parser.error("rates are multiples above 0 and up to 100, and a training up to 100 times as long")
+    if len({*options.rates}) < len(options.rates) or len({*options.seeds}) < len(options.seeds):
+        parser.error("name every rate and every seed once")
     options.out.mkdir(parents=True, exist_ok=True)
     bench, first = Bench(options), options.seeds[0]
     print(f"{platform.platform()}, Python {platform.python_version()}, torch {torch.__version__}, ", end="")
@@ -154,16 +161,16 @@ def main() -> int:
         "report alone, validation F1 by rate: " + ", ".join(f"{r['rate']:g}: {r['validation_f1']:.3f}" for r in tuned)
     )
     alone = bench.do([("report", seed, rate, 1.0) for seed in options.seeds])
-    longer: list[Job] = []
+    more: list[Job] = []
     if options.long:
-        longer = [("report", seed, rate, options.long) for seed in options.seeds[:2]]
-        longer.append(("all", first, 1.0, options.long))
-    saturated = bench.do(longer)
+        more = [("report", seed, rate, options.long) for seed in options.seeds[:2]]
+        more.append(("all", first, 1.0, options.long))
+    longer = bench.do(more)
     print(
         "seed  steps  seconds all  report  F1 all  report (chance)   boxes: heat, text (mean box of each)   "
         "gaze (chance)   order (chance), p"
     )
-    for full, plain in zip(whole, alone, strict=False):
+    for full, plain in zip(whole, alone, strict=True):
         test, boxes, gaze = full["test"], full["evaluate"]["boxes"], full["evaluate"]["gaze"]
         text, order = test["text_boxes"], test["order"]
         p = signed_rank(np.array(order["each"]), np.array(order["each_chance"])).p
@@ -174,10 +181,18 @@ def main() -> int:
             f"   {gaze['similarity']:.3f} ({gaze['similarity_chance']:.3f})"
             f"   {order['placed']:.3f} ({order['placed_chance']:.3f}), {p:.2g}"
         )
-    once = {row["name"]: row for row in [*whole, *tuned, *alone, *saturated]}
+    once = {row["name"]: row for row in [*whole, *tuned, *alone, *longer]}
     for row in once.values():
         print(f"{row['name']}, validation F1: " + ", ".join(f"{c['step']}: {c['f1']:.2f}" for c in row["curve"]))
-    for row in saturated:
+    for row in whole:
+        test, edges = row["test"], row["test"]["heat_edges"]
+        bias, distance = (", ".join(f"{v:.3f}" for v in edges[k]) for k in ("bias", "distance"))
+        print(
+            f"{row['name']}, text alone: boxes {test['text_boxes_alone']['iou']:.3f}, "
+            f"gaze {test['gaze_text_alone']['similarity']:.3f}; edges of the heat, validation: IoU {edges['iou']:.3f}, "
+            f"off by {bias}, at a distance of {distance} ({edges['boxes']} boxes)"
+        )
+    for row in longer:
         f1, cost = row["test"]["report"]["f1"], row["training_s"]
         print(f"{row['name']}: test F1 {f1:.3f} after {row['steps']} steps, {cost:.0f} s")
     return 0

@@ -41,12 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--out", type=Path, required=True)
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--steps", type=int, help="optimizer steps")
+    one.add_argument("--pool", type=int, help="phantoms trained on")
     one.add_argument("--without", action="append", default=[], help="leave out heat, fvp, gtm or sda; repeatable")
 
     one = commands.add_parser("ablation", help="what each objective adds, on phantoms, with table and plots")
     one.add_argument("--out", type=Path, required=True, help="folder; the same command goes on after a kill")
     one.add_argument("--steps", type=int, default=400, help="optimizer steps of each run")
-    one.add_argument("--pool", type=int, default=600, help="phantoms trained on")
+    one.add_argument("--pool", type=int, default=1000, help="phantoms trained on")
     one.add_argument("--cases", type=int, default=48, help="held-out phantoms")
     one.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     one.add_argument(
@@ -163,8 +164,8 @@ def _train_small(options: argparse.Namespace) -> int:
     _check_folder(options.out)
     from gazex.train.runs import train_small
 
-    steps = {} if options.steps is None else {"steps": options.steps}
-    train_small(options.out, seed=options.seed, without=options.without, **steps)
+    sizes = {k: v for k in ("steps", "pool") if (v := getattr(options, k)) is not None}
+    train_small(options.out, seed=options.seed, without=options.without, **sizes)
     return 0
 
 

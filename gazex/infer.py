@@ -355,13 +355,14 @@ def generate(
     *,
     task: str,
     kind: str = "image",
+    weighed: bool = True,
 ) -> list[str | None]:
     """Greedy answers about images (or, with `kind` "video", films of key frames), one prompt for all or one each.
 
     Only tokens that keep an answer on the grammar of `task` are chosen, so an answer that ends also parses; None where
     it did not end within `most` tokens. The points of a trajectory ("gtm") are weighed by the gaze-heat head too, where
-    it draws the dwell (`GazePrior`), and the corners of a located box ("fvp") by its map of the finding (`BoxPrior`).
-    Images of one grid go together.
+    it draws the dwell (`GazePrior`), and the corners of a located box ("fvp") by its map of the finding (`BoxPrior`);
+    with `weighed` false the text is alone. Images of one grid go together.
     """
     prompts = [prompt] * len(images) if isinstance(prompt, str) else list(prompt)
     processor, device = network.processor, network.device
@@ -376,12 +377,13 @@ def generate(
         rows = pad_rows([(processor.prompt_ids(prompts[k], grid, kind), [], k) for k in members], processor, kind)
         network.core.model.rope_deltas = None
         guides: list[Any] = []
-        if task == "gtm" and network.config.heat_dwell:
-            guides.append(network.gaze_prior([images[k] for k in members]))
-        if task == "fvp" and network.heat is not None:
-            guides.append(network.box_prior([images[k] for k in members]))
+        seen, length = [images[k] for k in members], rows.input_ids.shape[1]
+        if weighed and network.names_places and task == "gtm" and network.config.heat_dwell:
+            guides.append(network.gaze_prior(seen))
+        if weighed and network.names_places and task == "fvp" and network.heat is not None:
+            guides.append(network.box_prior(seen, length))
         decoder = network.decoder(task, grid[0] if task == "sda" else 0)
-        guides.append(ConstrainedLogits(decoder, rows.input_ids.shape[1]))
+        guides.append(ConstrainedLogits(decoder, length))
         answered = network.qwen.generate(
             input_ids=rows.input_ids.to(device),
             attention_mask=rows.attention_mask.to(device),
@@ -397,7 +399,7 @@ def generate(
             },
         )
         for k, ids in zip(members, answered, strict=True):
-            out[k] = processor.decode(ids[rows.input_ids.shape[1] :].tolist())
+            out[k] = processor.decode(ids[length:].tolist())
     network.train(training)
     return out
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from gazex.calibration import REACH, fine_heat, region_box
+from gazex.calibration import REACH, SUREST, fine_heat, region_box
 from gazex.decoding import BoxPrior, ConstrainedDecoder, GazePrior, Vocabulary, grammar_of
 from gazex.model.config import (
     FILE,
@@ -102,17 +102,22 @@ class GazeXNetwork(nn.Module):
         """The tokens that it gives scores."""
         return Vocabulary.of(self.processor.tokenizer, size=int(self.core.config.get_text_config().vocab_size))
 
+    @property
+    def names_places(self) -> bool:
+        """Whether its vocabulary has tokens for whole coordinates, which a map can weigh."""
+        return bool(self.vocabulary.coordinates.first)
+
     def gaze_prior(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> GazePrior:
         """What the head's map of the whole dwell says of the points of a trajectory."""
         return GazePrior([m[-1].sigmoid().cpu().numpy() for m in self.heat_logits(self.see(images))], self.vocabulary)
 
-    def box_prior(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> BoxPrior:
+    def box_prior(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]], prompt_length: int) -> BoxPrior:
         """What the head's map of each finding says of the corners of its box."""
         edges = []
         for maps in self.heat_maps(self.see(images)):
             heats = {f: fine_heat(one) for f, one in zip(self.config.heat_findings, maps.cpu().numpy(), strict=True)}
-            edges.append({f: (region_box(heat, REACH), float(heat.max())) for f, heat in heats.items()})
-        return BoxPrior(edges, self.vocabulary)
+            edges.append({f: (region_box(heat, REACH), min(SUREST, float(heat.max()))) for f, heat in heats.items()})
+        return BoxPrior(edges, self.vocabulary, prompt_length)
 
     def see(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> Visual:
         """Visual tokens of images given as (patches, grid)."""

@@ -1,11 +1,10 @@
 """What each objective adds: the paper's ablation in small, on phantoms with simulated readers.
 
 Every arm trains the same network from the same random weights on the same readings in the same order, and answers the
-same few yes-or-no questions. Each arm learns at its own best rate: the first seed tries several, and the one whose
-reports are best on the validation series is kept (without heat the report is learnt far better at a lower one). "Equal
-steps" gives each arm the same number of steps; "equal compute" gives each as many as fit into the CPU seconds that all
-objectives together took. Held out are cases (the frozen test series) and a reader (other habits; no training reading is
-by them).
+same few yes-or-no questions. Each arm learns at the best of a few rates: the first seed tries them, and the one whose
+reports have the best F1 on the validation series is kept. "Equal steps" gives each arm the same number of steps; "equal
+compute" gives each as many as fit into the CPU seconds that all objectives together took. Held out are cases (the
+frozen test series) and a reader (other habits; no training reading is by them).
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class Plan:
     learning rate that the first seed tries, processes at once."""
 
     steps: int = 400
-    pool: int = 600
+    pool: int = 1000
     cases: int = 48
     seeds: tuple[int, ...] = (1, 2, 3)
     rates: tuple[float, ...] = (0.25, 1.0)
@@ -73,6 +72,8 @@ class Plan:
             raise TrainError("An ablation needs at least one seed.")
         if not self.rates or not all(0 < rate <= 100 for rate in self.rates):
             raise TrainError("An ablation needs at least one learning rate to try: a multiple above 0 and up to 100.")
+        if len({*self.seeds}) < len(self.seeds) or len({*self.rates}) < len(self.rates):
+            raise TrainError("Every seed and every learning rate of an ablation is to be named once.")
         small_stages(without=self.without, steps=self.steps)  # refuses what is no objective
 
     @property

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from capture.gaze.simulate.reader import Habit
-from gazex.calibration import iou, unit_box
+from gazex.calibration import REACH, fine_heat, iou, region_box, unit_box
 from gazex.evidence import gaze_map
 from gazex.findings import PHANTOM_FINDINGS, report_findings
 from gazex.infer import LOCATED_TOKENS, REPORT_TOKENS, STEPS_TOKENS, generate
@@ -109,9 +109,11 @@ class HeldOut:
             out |= self._similarity([_pooled(1 / (1 + np.exp(-m[-1]))) for m in maps])
         return out
 
-    def trajectories(self, network: GazeXNetwork) -> dict[str, Any]:
-        """Cosine of the dwell map of the trajectory a network writes with the reader's, beside chance; invalid is 0."""
-        texts = generate(network, self._images(range(len(self.cases))), gtm.PROMPT, STEPS_TOKENS, task="gtm")
+    def trajectories(self, network: GazeXNetwork, *, weighed: bool = True) -> dict[str, Any]:
+        """Cosine of the dwell map of the trajectory a network writes with the reader's, beside chance; invalid is 0.
+        With `weighed` false the text is alone, without the head's map of the dwell."""
+        images = self._images(range(len(self.cases)))
+        texts = generate(network, images, gtm.PROMPT, STEPS_TOKENS, task="gtm", weighed=weighed)
         maps, invalid = [], 0
         for text in texts:
             try:
@@ -138,9 +140,9 @@ class HeldOut:
             "each_chance": other,
         }
 
-    def boxes(self, network: GazeXNetwork) -> dict[str, Any]:
+    def boxes(self, network: GazeXNetwork, *, weighed: bool = True) -> dict[str, Any]:
         """IoU of boxes written as text ("locate the evidence") with the reader's, beside the mean box of that finding
-        and side over the other cases."""
+        and side over the other cases. With `weighed` false the text is alone, without the head's map of the finding."""
         images: list[Any] = []
         prompts: list[str] = []
         truth: list[list[float]] = []
@@ -154,9 +156,8 @@ class HeldOut:
                 keys.append((located.finding, case.labels.get(located.finding, "")))
         scores, prior, invalid = [], [], 0
         for first in range(0, len(images), 64):
-            texts = generate(
-                network, images[first : first + 64], prompts[first : first + 64], LOCATED_TOKENS, task="fvp"
-            )
+            some = slice(first, first + 64)
+            texts = generate(network, images[some], prompts[some], LOCATED_TOKENS, task="fvp", weighed=weighed)
             for k, text in enumerate(texts, start=first):
                 rest = [b for j, b in enumerate(truth) if keys[j] == keys[k] and j != k]
                 prior.append(iou(np.mean(rest, axis=0).tolist(), truth[k]) if rest else 0.0)
@@ -178,6 +179,25 @@ class HeldOut:
             "each": scores,
             "each_chance": prior,
             "invalid": invalid,
+        }
+
+    @torch.inference_mode()
+    def heat_edges(self, network: GazeXNetwork) -> dict[str, Any]:
+        """How well the edge of the heat alone (`REACH`) is that of the reader's own box: IoU, and for left, top, right
+        and bottom the mean difference and the mean distance, as shares of the image."""
+        found, truth = [], []
+        for k, case in enumerate(self.cases):
+            located = [parse_located(example.target) for example in case.record.examples["fvp"]]
+            maps = network.heat_maps(network.see(self._images([k])))[0].cpu().numpy() if located else ()
+            for one in located:
+                found.append(region_box(fine_heat(maps[PHANTOM_FINDINGS.index(one.finding)]), REACH))
+                truth.append([v / 1000 for v in one.box])
+        off = np.array(found) - np.array(truth)
+        return {
+            "boxes": len(found),
+            "iou": float(np.mean([iou(a, b) for a, b in zip(found, truth, strict=True)])),
+            "bias": off.mean(axis=0).tolist(),
+            "distance": np.abs(off).mean(axis=0).tolist(),
         }
 
     def order(self, network: GazeXNetwork) -> dict[str, Any]:

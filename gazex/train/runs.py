@@ -138,6 +138,8 @@ def train_small(
     processes
         That share every batch; another number gives other weights.
     """
+    if pool < 1:
+        raise TrainError(f"A pool of {pool} phantoms teaches nothing; give at least 1.")
     stages = list(stages if stages is not None else small_stages(without=without, steps=steps))
     network = build_small(small_tokenizer(), seed=seed, heat="heat" not in without)
     drawing, given = time.monotonic(), records is not None
@@ -172,6 +174,7 @@ def train_small(
     if measured:
         (made / "metrics.json").write_text(json.dumps(_measured(made), indent=1) + "\n", encoding="utf-8")
     options = "" if steps == SMALL_STEPS else f" --steps {steps}"
+    options += "" if pool == SMALL_POOL else f" --pool {pool}"
     options += "".join(f" --without {o}" for o in OBJECTIVES if o in without)
     card = {
         "name": "GazeX small",

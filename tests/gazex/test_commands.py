@@ -58,6 +58,21 @@ def test_a_seed_below_zero_is_refused_before_a_folder_is_made(tmp_path, monkeypa
     assert "is -1; give a whole number from 0 on" in said and one_sentence(said) and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train-small", "--out", "o", "--pool", "0"], "A pool of 0 phantoms"),
+        (["ablation", "--out", "o", "--rates", "0"], "a multiple above 0"),
+        (["ablation", "--out", "o", "--rates", "1", "1"], "named once"),
+    ],
+)
+def test_a_training_of_no_size_is_refused_before_a_folder_is_made(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert words in said and one_sentence(said) and not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def commands(tmp_path: Path) -> dict[str, list[str]]:
     folder = reflacx(tmp_path / "P1")

@@ -11,6 +11,7 @@ import torch
 
 from gazex.findings import PHANTOM_FINDINGS
 from gazex.model.processor import conspicuity, dots
+from gazex.train import ablation as module
 from gazex.train import heldout
 from gazex.train.ablation import ARMS, OTHER_READER, Plan, ablation, table
 from gazex.train.ablation import _name as run_name
@@ -18,7 +19,7 @@ from gazex.train.ablation import _run as run_one
 from gazex.train.data import PhantomRecords, coarse
 from gazex.train.heldout import HeldOut, f1
 from gazex.train.stages import OBJECTIVES, small_stages
-from gazex.train.trainer import TrainError
+from gazex.train.trainer import TrainError, train
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,14 @@ def test_an_objective_that_is_none_is_refused_and_the_report_cannot_be_left_out(
             call()
 
 
-def test_an_arm_is_trained_and_measured_and_leaves_one_file(network, tmp_path: Path):
+def test_an_arm_is_trained_at_its_rate_and_measured_and_leaves_one_file(network, tmp_path: Path, monkeypatch):
+    rates = []
+
+    def watched(network, source, stages, *rest, **options):
+        rates.extend(stage.lr for stage in stages)
+        return train(network, source, stages, *rest, **options)
+
+    monkeypatch.setattr(module, "train", watched)
     records = PhantomRecords(network.processor, PHANTOM_FINDINGS)
     few = dict.fromkeys(("validation", "cases", "reader"), HeldOut(network.processor, cases=8, habit=OTHER_READER))
     line = run_one((("report only", "equal steps", 1, 0.25), 2, records, few, Plan(steps=2, pool=4, cases=8), tmp_path))
@@ -153,6 +161,34 @@ def test_an_arm_is_trained_and_measured_and_leaves_one_file(network, tmp_path: P
     assert [p.name for p in tmp_path.iterdir()] == ["report-only-equal-steps-1-rate-0.25.json"]
     row = json.loads((tmp_path / "report-only-equal-steps-1-rate-0.25.json").read_text())
     assert len(row["cases"]["report"]["right"]) == 8 and row["cpu_s"] > 0
+    assert rates == [0.25 * stage.lr for stage in small_stages(without=OBJECTIVES, steps=2)]
+
+
+def test_an_arm_is_tuned_by_its_first_seed_and_its_other_seeds_learn_at_that_rate(tmp_path: Path, monkeypatch):
+    made = []
+
+    def run(work) -> str:
+        job, steps, *_, runs = work
+        made.append((*job, steps))
+        arm, *_, rate = job
+        f1 = 1 - rate / 2 if arm == "report only" else rate / 2  # best at a quarter, and at the whole
+        report = {"f1": f1, "f1_chance": 0.1, "right": [f1] * 8}
+        row = {"steps": steps, "cpu_s": 20.0 if arm == "all" else 10.0, "validation_f1": f1}
+        row |= {"cases": {"report": report}, "reader": {}}
+        (runs / run_name(job)).write_text(json.dumps(row))
+        return arm
+
+    monkeypatch.setattr(module, "_run", run)
+    plan = Plan(steps=4, pool=4, cases=8, seeds=(1, 2), without=("fvp", "gtm", "sda"), processes=1)
+    ablation(tmp_path, plan)
+    asked = [job[1:] for job in made if job[0] == "report only"]
+    assert [job for job in asked if job[0] == "equal steps"] == [
+        ("equal steps", 1, 0.25, 4), ("equal steps", 1, 1.0, 4), ("equal steps", 2, 0.25, 4)
+    ]  # fmt: skip
+    assert [job for job in asked if job[0] == "equal compute"] == [
+        ("equal compute", 1, 0.25, 8), ("equal compute", 2, 0.25, 8)
+    ]  # fmt: skip
+    assert {job[3] for job in made if job[0] == "+ heat" and job[2] == 2} == {1.0}
 
 
 def test_finished_runs_are_summed_up_at_each_arms_best_rate_and_not_made_again(tmp_path: Path):
@@ -181,13 +217,15 @@ def test_finished_runs_are_summed_up_at_each_arms_best_rate_and_not_made_again(t
                 rate = best.get(arm, 1.0)
                 (tmp_path / "runs" / run_name((arm, budget, seed, rate))).write_text(json.dumps(row))
                 if budget == "equal steps" and seed == 1:
-                    worse = {**row, "validation_f1": None if arm == "all" else 0.5}  # looked at for its rate only
+                    report = {"f1": 0.0, "f1_chance": 0.2, "right": [0.0] * 20}  # which must not be summed up
+                    worse = {**row, "validation_f1": None if arm == "all" else 0.5, "cases": {"report": report}}
                     (tmp_path / "runs" / run_name((arm, budget, seed, 1.25 - rate))).write_text(json.dumps(worse))
     result = ablation(tmp_path, plan)
     rows = {(r["budget"], r["arm"]): r for r in result["rows"]}
     assert len(rows) == 12 and rows["equal steps", "all"]["signed_rank_p"] < 0.001
     assert rows["equal steps", "report only"]["signed_rank_p"] is None
     assert {r["arm"] for r in result["rows"] if r["rate"] == 0.25} == {"report only"}
+    assert [rows["equal steps", arm]["f1_by_seed"] for arm in ARMS] == [[0.5 + k / 20] * 2 for k in range(6)]
     assert rows["equal steps", "+ GTM"]["reader_similarity"] == 0.8
     assert "cases_iou" not in rows["equal steps", "+ heat"]
     assert {p.name for p in tmp_path.glob("*.svg")} == {"report_f1.svg", "gaze_tasks.svg"}
@@ -197,7 +235,15 @@ def test_finished_runs_are_summed_up_at_each_arms_best_rate_and_not_made_again(t
 
 
 def test_an_ablation_of_no_size_is_refused():
-    for sizes in ({"steps": 1}, {"cases": 2}, {"seeds": ()}, {"without": ("report",)}, {"rates": (0.0,)}):
+    for sizes in (
+        {"steps": 1},
+        {"cases": 2},
+        {"seeds": ()},
+        {"without": ("report",)},
+        {"rates": (0.0,)},
+        {"rates": (1, 1)},
+        {"seeds": (1, 1)},
+    ):
         with pytest.raises(ValueError, match=r"^[^\n]+\.$"):
             Plan(**sizes)
     assert list(Plan(without=("sda", "gtm")).arms) == ["report only", "+ heat", "+ FVP", "all"]

@@ -116,10 +116,8 @@ def _studies_that_need(version: ModelVersion, request: HttpRequest) -> list[Stud
 
 
 def _lines(card: dict[str, Any]) -> list[tuple[str, str]]:
-    """A card as lines to read; the rates and weights of a training are left to its JSON."""
-    lines = [(key, _words(value)) for key, value in card.items() if key != "stages"]
-    stages = "; ".join(f"{stage['name']}: {stage['steps']} steps" for stage in card.get("stages", ()))
-    return [(_name(key), words) for key, words in [*lines, ("stages", stages)] if words]
+    """A card as lines to read; what is nested deeper (rates, the gate, the lineage) is left to its JSON."""
+    return [(_name(key), words) for key, value in card.items() if (words := _words(value))]
 
 
 def _name(key: str) -> str:
@@ -129,9 +127,10 @@ def _name(key: str) -> str:
 
 
 def _words(value: Any) -> str:
-    """A card's value in one line; nothing where there is none."""
+    """A card's value in one line; nothing where there is none, or only deeper ones."""
     if isinstance(value, dict):
-        return ", ".join(f"{_name(key)} {words}" for key, v in value.items() if (words := _words(v)))
+        plain = {key: v for key, v in value.items() if not isinstance(v, dict | list | None)}
+        return ", ".join(f"{_name(key)} {v}" for key, v in plain.items())
     if isinstance(value, list):
-        return "; ".join(filter(None, map(_words, value)))
+        return "; ".join(str(v) for v in value if not isinstance(v, dict | list | None))
     return "" if value is None else str(value)

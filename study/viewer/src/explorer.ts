@@ -83,7 +83,8 @@ function drawReference(layers: Layers, overlay: Overlay, config: ExplorerConfig)
   const layer = layers.add("reference", "Reference", overlay);
   for (const { finding, side, box: points } of config.reference) {
     layer.group.append(box(points, "reference-box"));
-    layer.labels.push(overlay.label(["Reference:", side, finding].filter(Boolean).join(" "), points[0]!, points[1]!, "reference-label"));
+    const name = ["Reference:", side, finding].filter(Boolean).join(" ");
+    layer.labels.push(overlay.label(name, points[0]!, points[1]!, "reference-label"));
   }
 }
 
