@@ -662,13 +662,13 @@ class BoxPrior:
     """Weighs the corners of a box a model may write by where its heat of that finding ends: a `LogitsProcessor`.
 
     A product of experts, as in `GazePrior`. Of each edge the heat says: as surely as the finding is there at all, near
-    the edge of the heat (Laplace, `EDGE`), and otherwise anywhere. It weighs the box of the finding that
-    the answer has named, if it knows that finding.
+    the edge of the heat (Laplace, `EDGE`), and otherwise anywhere. It weighs the box of the finding that the answer has
+    named, if it knows that finding.
 
     Parameters
     ----------
     edges
-        For each row, finding → (box, probability): where its heat lies, as shares of the image 0–1 (left, top, right,
+        For each row, finding → (box, sureness): where its heat lies, as shares of the image 0–1 (left, top, right,
         bottom), and how sure the heat is, below 1.
     vocabulary
         Of the model; where "(480," and "320)" are no single tokens in it, nothing changes.

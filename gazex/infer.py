@@ -372,15 +372,16 @@ def generate(
     order = sorted(range(len(images)), key=lambda k: (images[k][1], lengths[k]))
     training = network.training
     network.eval()
+    weighed = weighed and network.names_places
     for (grid, _), group in groupby(order, key=lambda k: (images[k][1], lengths[k])):
         members = list(group)
         rows = pad_rows([(processor.prompt_ids(prompts[k], grid, kind), [], k) for k in members], processor, kind)
         network.core.model.rope_deltas = None
         guides: list[Any] = []
         seen, length = [images[k] for k in members], rows.input_ids.shape[1]
-        if weighed and network.names_places and task == "gtm" and network.config.heat_dwell:
+        if weighed and task == "gtm" and network.config.heat_dwell:
             guides.append(network.gaze_prior(seen))
-        if weighed and network.names_places and task == "fvp" and network.heat is not None:
+        if weighed and task == "fvp" and network.heat is not None:
             guides.append(network.box_prior(seen, length))
         decoder = network.decoder(task, grid[0] if task == "sda" else 0)
         guides.append(ConstrainedLogits(decoder, length))
