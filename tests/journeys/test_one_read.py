@@ -301,7 +301,10 @@ def test_the_researcher_builds_a_release_of_the_collection_read_and_not_of_the_c
     page.goto("/training/")
     page.locator("form[action$='/training/releases/'] input[name=name]").fill("journey")
     page.get_by_role("button", name="Build release").click()
-    site.wait_for("from training.models import DatasetRelease; answer = DatasetRelease.objects.count()", 1)
+    # Until the page has said so itself: it reloads then, which would cut short whatever is opened next.
+    steps = page.locator("main:has([data-active=no]) form[action$='/training/runs/'] input[name=steps]")
+    expect(steps).to_be_visible(timeout=120_000)
+    assert site.ask("from training.models import DatasetRelease; answer = DatasetRelease.objects.count()") == 1
     released = site.ask(
         "from training.models import ReleaseRead; "
         "answer = [str(r) for r in ReleaseRead.objects.values_list('read', flat=True)]"
@@ -321,7 +324,6 @@ def test_the_researcher_builds_a_release_of_the_collection_read_and_not_of_the_c
 
 def test_the_researcher_retrains_gazex_and_watches_it(researcher: Person, site: Site) -> None:
     page = researcher.page
-    page.goto("/training/")
     page.locator("form[action$='/training/runs/'] input[name=steps]").fill("20")
     page.get_by_role("button", name="Start training").click()
     page.wait_for_url(re.compile(r"/training/runs/[0-9a-f-]{36}/"))
