@@ -44,16 +44,18 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--pool", type=int, help="phantoms trained on")
     one.add_argument("--without", action="append", default=[], help="leave out heat, fvp, gtm or sda; repeatable")
 
-    one = commands.add_parser("ablation", help="what each objective adds, on phantoms, with table and plots")
-    one.add_argument("--out", type=Path, required=True, help="folder; the same command goes on after a kill")
-    one.add_argument("--steps", type=int, default=400, help="optimizer steps of each run")
-    one.add_argument("--pool", type=int, default=1000, help="phantoms trained on")
-    one.add_argument("--cases", type=int, default=48, help="held-out phantoms")
-    one.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    one.add_argument(
-        "--rates", type=float, nargs="+", default=[0.25, 1.0], help="multiples of the learning rate each arm tries"
+    one = commands.add_parser(
+        "ablation",
+        help="what each objective adds, on phantoms, with table and plots",
+        argument_default=argparse.SUPPRESS,  # its plan has them
     )
-    one.add_argument("--processes", type=int, default=2, help="runs at once, each on one core")
+    one.add_argument("--out", type=Path, required=True, help="folder; the same command goes on after a kill")
+    one.add_argument("--steps", type=int, help="optimizer steps of each run")
+    one.add_argument("--pool", type=int, help="phantoms trained on")
+    one.add_argument("--cases", type=int, help="held-out phantoms")
+    one.add_argument("--seeds", type=int, nargs="+", help="one run of each arm for each")
+    one.add_argument("--rates", type=float, nargs="+", help="multiples of the learning rate each arm tries")
+    one.add_argument("--processes", type=int, help="runs at once, each on one core")
     one.add_argument("--without", action="append", default=[], help="leave an arm's objective out; repeatable")
 
     one = commands.add_parser("evaluate", help="measure a model on held-out phantoms")

@@ -89,15 +89,10 @@ class Plan:
 
 def run(options: Any) -> str:
     """`python -m gazex ablation`: run it, log each run, and return the table."""
-    plan = Plan(
-        steps=options.steps,
-        pool=options.pool,
-        cases=options.cases,
-        seeds=tuple(options.seeds),
-        rates=tuple(options.rates),
-        without=tuple(options.without),
-        processes=options.processes,
-    )
+    names = ("steps", "pool", "cases", "seeds", "rates", "processes")
+    named: dict[str, Any] = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    named |= {name: tuple(value) for name, value in named.items() if isinstance(value, list)}
+    plan = Plan(**named, without=tuple(options.without))
     return table(ablation(options.out, plan))
 
 

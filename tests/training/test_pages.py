@@ -255,8 +255,13 @@ def test_a_model_that_has_seen_only_phantoms_says_so_wherever_it_answers(world: 
     )  # fmt: skip
     client = client_of(world["researcher"])
     sentence = "has learnt from phantoms; of a patient’s radiograph it knows nothing."
-    for url in (reverse("training:model", args=[drawn.pk]), reverse("training:answer", args=[answer.pk])):
-        assert sentence in client.get(url).content.decode()
+    addresses = [
+        reverse("training:model", args=[drawn.pk]),
+        reverse("training:answer", args=[answer.pk]),
+        reverse("training:model-compare") + f"?a={drawn.pk}&b={world['version'].pk}",
+    ]
+    for url in addresses:
+        assert client.get(url).content.decode().count(sentence) == 1, url
     assert ("GazeX drawn, knows phantoms only", drawn.weights_sha256) in assisting_models(world["researcher"])
     assert "base model, knows phantoms only" in client.get(reverse("training:dashboard")).content.decode()
     trained = world["version"]
