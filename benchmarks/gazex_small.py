@@ -40,10 +40,12 @@ from gazex.evaluate import evaluate
 from gazex.infer import GazeX
 from gazex.model.network import GazeXNetwork, build_small, load_network
 from gazex.phantoms import TEST_SEED, VALIDATION_SEED
+from gazex.train.ablation import Plan
 from gazex.train.data import PhantomRecords
 from gazex.train.heldout import HeldOut
 from gazex.train.runs import PROCESSES, SMALL_POOL, SMALL_STEPS, small_tokenizer, train_small
 from gazex.train.stages import OBJECTIVES, small_stages
+from gazex.train.trainer import TrainError
 
 Job = tuple[str, int, float, float]
 """What is trained ("all" or "report"), seed, multiple of the learning rate, multiple of the steps."""
@@ -145,10 +147,12 @@ def main() -> int:
     options = parser.parse_args()
     if options.cases < 8 or min(options.steps, options.curve, options.pool) < 2:
         parser.error("give at least 8 cases, 2 phantoms, 2 steps and 2 steps between points")
-    if not all(0 < rate <= 100 for rate in options.rates) or not 0 <= options.long <= 100:
-        parser.error("rates are multiples above 0 and up to 100, and a training up to 100 times as long")
-    if len({*options.rates}) < len(options.rates) or len({*options.seeds}) < len(options.seeds):
-        parser.error("name every rate and every seed once")
+    if not 0 <= options.long <= 100:
+        parser.error("train up to 100 times as long")
+    try:
+        Plan(seeds=tuple(options.seeds), rates=tuple(options.rates))  # refuses what is tried twice, or at no rate
+    except TrainError as error:
+        parser.error(str(error))
     options.out.mkdir(parents=True, exist_ok=True)
     bench, first = Bench(options), options.seeds[0]
     print(f"{platform.platform()}, Python {platform.python_version()}, torch {torch.__version__}, ", end="")

@@ -683,12 +683,14 @@ class BoxPrior:
         prompt_length: int = 0,
     ) -> None:
         self.edges, self.vocabulary, self.prompt_length = edges, vocabulary, prompt_length
+        first, _, corner = vocabulary.coordinates
+        self.numbers = [(tokens, np.array(list(tokens.values())) / TOP) for tokens in (first, corner)]
         self.ids = {name: vocabulary.pieces.index((symbol,)) for name, symbol in _SPECIAL_AT.items()}
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Scores [rows, vocabulary]; only those of a corner's next number change."""
         scores = scores.clone()
-        first, _, corner = self.vocabulary.coordinates
+        (first, _), (corner, _) = self.numbers
         if not (first and corner):
             return scores
         for k, answer in enumerate(input_ids[:, self.prompt_length :].tolist()):
@@ -698,9 +700,9 @@ class BoxPrior:
             written = sum(token in first or token in corner for token in inside)
             if written < 4:
                 edges, there = self.edges[k][named]
-                numbers = corner if written % 2 else first
-                away = np.abs(np.array(list(numbers.values())) / TOP - edges[written])
-                _weigh(scores[k], numbers, np.log(there * np.exp(-away / EDGE) / (2 * EDGE) + 1 - there))
+                tokens, at = self.numbers[written % 2]
+                away = np.abs(at - edges[written])
+                _weigh(scores[k], tokens, np.log(there * np.exp(-away / EDGE) / (2 * EDGE) + 1 - there))
         return scores
 
     def _open_box(self, tokens: list[int]) -> tuple[str, list[int]]:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from gazex.calibration import REACH, SUREST, fine_heat, region_box
+from gazex.calibration import REACH, SUREST, Box, fine_heat, region_box
 from gazex.decoding import BoxPrior, ConstrainedDecoder, GazePrior, Vocabulary, grammar_of
 from gazex.model.config import (
     FILE,
@@ -113,11 +113,15 @@ class GazeXNetwork(nn.Module):
 
     def box_prior(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]], prompt_length: int) -> BoxPrior:
         """What the head's map of each finding says of the corners of its box."""
+        return BoxPrior(self.heat_edges(images), self.vocabulary, prompt_length)
+
+    def heat_edges(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> list[dict[str, tuple[Box, float]]]:
+        """For each image, finding → where its heat ends (`REACH`), as shares of the image, and how sure the heat is."""
         edges = []
         for maps in self.heat_maps(self.see(images)):
             heats = {f: fine_heat(one) for f, one in zip(self.config.heat_findings, maps.cpu().numpy(), strict=True)}
             edges.append({f: (region_box(heat, REACH), min(SUREST, float(heat.max()))) for f, heat in heats.items()})
-        return BoxPrior(edges, self.vocabulary, prompt_length)
+        return edges
 
     def see(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> Visual:
         """Visual tokens of images given as (patches, grid)."""

@@ -14,7 +14,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -89,10 +89,9 @@ class Plan:
 
 def run(options: Any) -> str:
     """`python -m gazex ablation`: run it, log each run, and return the table."""
-    names = ("steps", "pool", "cases", "seeds", "rates", "processes")
-    named: dict[str, Any] = {name: getattr(options, name) for name in names if hasattr(options, name)}
-    named |= {name: tuple(value) for name, value in named.items() if isinstance(value, list)}
-    plan = Plan(**named, without=tuple(options.without))
+    given: dict[str, Any] = {f.name: getattr(options, f.name) for f in fields(Plan) if hasattr(options, f.name)}
+    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    plan = Plan(**given)
     return table(ablation(options.out, plan))
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from capture.gaze.simulate.reader import Habit
-from gazex.calibration import REACH, fine_heat, iou, region_box, unit_box
+from gazex.calibration import iou, unit_box
 from gazex.evidence import gaze_map
 from gazex.findings import PHANTOM_FINDINGS, report_findings
 from gazex.infer import LOCATED_TOKENS, REPORT_TOKENS, STEPS_TOKENS, generate
@@ -183,14 +183,14 @@ class HeldOut:
 
     @torch.inference_mode()
     def heat_edges(self, network: GazeXNetwork) -> dict[str, Any]:
-        """How well the edge of the heat alone (`REACH`) is that of the reader's own box: IoU, and for left, top, right
-        and bottom the mean difference and the mean distance, as shares of the image."""
+        """How well the edge of the heat alone is that of the reader's own box: IoU, and for left, top, right and bottom
+        the mean difference and the mean distance, as shares of the image."""
         found, truth = [], []
         for k, case in enumerate(self.cases):
             located = [parse_located(example.target) for example in case.record.examples["fvp"]]
-            maps = network.heat_maps(network.see(self._images([k])))[0].cpu().numpy() if located else ()
+            edges = network.heat_edges(self._images([k]))[0] if located else {}
             for one in located:
-                found.append(region_box(fine_heat(maps[PHANTOM_FINDINGS.index(one.finding)]), REACH))
+                found.append(edges[one.finding][0])
                 truth.append([v / 1000 for v in one.box])
         off = np.array(found) - np.array(truth)
         return {

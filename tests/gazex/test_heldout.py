@@ -11,6 +11,7 @@ import torch
 
 from gazex.findings import PHANTOM_FINDINGS
 from gazex.model.processor import conspicuity, dots
+from gazex.tasks.formats import parse_located
 from gazex.train import ablation as module
 from gazex.train import heldout
 from gazex.train.ablation import ARMS, OTHER_READER, Plan, ablation, table
@@ -144,6 +145,20 @@ def test_an_objective_that_is_none_is_refused_and_the_report_cannot_be_left_out(
     for call in (lambda: small_stages(without=["report"]), lambda: small_stages(steps=1)):
         with pytest.raises(ValueError, match=r"^[^\n]+\.$"):
             call()
+
+
+def test_edges_of_the_heat_are_measured_against_the_readers_own_boxes(network, monkeypatch):
+    few = HeldOut(network.processor, cases=8)
+    wide = iter([
+        {one.finding: ((one.box[0] / 1000 - 0.1, *(v / 1000 for v in one.box[1:])), 0.9) for one in located}
+        for case in few.cases
+        if (located := [parse_located(example.target) for example in case.record.examples["fvp"]])
+    ])  # fmt: skip
+    monkeypatch.setattr(network, "heat_edges", lambda images: [next(wide)])
+    found = few.heat_edges(network)
+    assert found["boxes"] == sum(len(case.record.examples["fvp"]) for case in few.cases) > 0
+    assert found["bias"] == pytest.approx([-0.1, 0, 0, 0]) and found["distance"] == pytest.approx([0.1, 0, 0, 0])
+    assert 0 < found["iou"] < 1
 
 
 def test_an_arm_is_trained_at_its_rate_and_measured_and_leaves_one_file(network, tmp_path: Path, monkeypatch):
