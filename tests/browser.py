@@ -57,8 +57,10 @@ def launch(playwright: Any, *extra: str) -> Any:
 @pytest.fixture(scope="module")
 def playwright_driver() -> Iterator[Any]:
     """One playwright for the module's browsers."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    # Long enough for a machine that is busy with other tests: only a failure waits so long.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         yield playwright
 

@@ -325,7 +325,7 @@ def open_page(browser: Any, url: str, *, width: int = 1280, height: int = 800) -
         context.close()
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
     """Poll `condition` until it is true; the strict CSP forbids playwright's own wait_for_function."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

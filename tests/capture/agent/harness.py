@@ -104,7 +104,7 @@ class Station:
 
     async def page(self, *, tracker: bool = True) -> Page:
         """A page that has said hello, once the agent listens (and gaze is flowing, unless `tracker` is False)."""
-        page = await eventually(lambda: Page.open(self.port), 15)
+        page = await eventually(lambda: Page.open(self.port))
         while tracker and not (await page.heard("status"))["tracker"]:
             pass
         return page
@@ -141,7 +141,7 @@ class Page:
         await self.connection.send(json.dumps({"op": op, **content}))
 
     async def heard(self, *ops: str) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 message: dict[str, Any] = json.loads(await self.connection.recv())
                 if message["op"] in ops:
@@ -282,7 +282,7 @@ def spooled(spool: Path, recording: str, stream: int = 1) -> np.ndarray:
     return np.concatenate([frame.samples for frame in read_frames(path)])
 
 
-async def eventually(attempt: Callable[[], Any], seconds: float = 10.0) -> Any:
+async def eventually(attempt: Callable[[], Any], seconds: float = 30.0) -> Any:
     """The first result of `attempt` (awaited if need be) that is true and raises nothing."""
     deadline = time.monotonic() + seconds
     while True:

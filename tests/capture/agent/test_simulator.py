@@ -16,5 +16,5 @@ async def test_the_simulated_tracker_moves_to_the_display_its_page_is_on(station
         display = (await page.ask("hello", "welcome"))["display"]
         return display if display["width_px"] == 2560 else None
 
-    display = await eventually(moved, 15)
+    display = await eventually(moved)
     assert display == {"width_px": 2560, "height_px": 1440, "width_mm": 688.0, "height_mm": 387.0, "distance_mm": 600.0}

@@ -20,7 +20,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
         }
         super().__init__(application, scope)
 
-    async def connect(self, timeout: float = 5) -> tuple[bool, int | None]:
+    async def connect(self, timeout: float = 30) -> tuple[bool, int | None]:
         """(accepted, close code)."""
         await self.send_input({"type": "websocket.connect"})
         answer = await self.receive_output(timeout)
@@ -30,7 +30,7 @@ class WebsocketCommunicator(ApplicationCommunicator):
         key, value = ("text", text_data) if bytes_data is None else ("bytes", bytes_data)
         await self.send_input({"type": "websocket.receive", key: value})
 
-    async def receive_from(self, timeout: float = 5) -> str:
+    async def receive_from(self, timeout: float = 30) -> str:
         answer = await self.receive_output(timeout)
         assert answer["type"] == "websocket.send", f"the socket was closed: {answer}"
         return str(answer["text"])

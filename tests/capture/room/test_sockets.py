@@ -58,7 +58,7 @@ class Agent:
         self.recording, self.epoch = recording, epoch
 
     async def connect(self) -> bool:
-        accepted, _ = await self.socket.connect(timeout=5)
+        accepted, _ = await self.socket.connect()
         return bool(accepted)
 
     async def begin(self, **changes: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Agent:
         return await self.hear()
 
     async def hear(self) -> dict[str, Any]:
-        return json.loads(await self.socket.receive_from(timeout=5))
+        return json.loads(await self.socket.receive_from())
 
     async def send(self, *frames: bytes) -> dict[str, Any]:
         """Send frames one after another; answers the last thing the server says of them."""
@@ -600,7 +600,7 @@ async def _page(recording: Recording, user: Any, **options: Any) -> WebsocketCom
 
 async def say(socket: WebsocketCommunicator, message: dict[str, Any]) -> dict[str, Any]:
     await socket.send_to(text_data=json.dumps(message))
-    return json.loads(await socket.receive_from(timeout=5))
+    return json.loads(await socket.receive_from())
 
 
 def some_states(start: int, n: int) -> list[dict[str, Any]]:

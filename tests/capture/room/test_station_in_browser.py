@@ -273,7 +273,7 @@ def furnished(
 def station_check(place: Furnished, room: Room) -> None:
     room.page.goto(f"{place.site.url}/capture/station/?enrolment={place.enrolment.pk}")
     try:
-        expect(room.page.locator("#start")).to_be_enabled(timeout=20_000)
+        expect(room.page.locator("#start")).to_be_enabled()
     except AssertionError as error:
         raise AssertionError(
             f"The station is not ready: {room.page.locator('[data-check]').all_inner_texts()}"
@@ -328,7 +328,7 @@ def test_the_page_finds_an_agent_that_is_started_after_it_without_being_asked(fu
     expect(room.page.locator("[data-check=agent]")).to_contain_text("start gazeroom-agent")
     expect(room.page.locator("#start")).to_be_disabled()
     room.agent.start()
-    expect(room.page.locator("#start")).to_be_enabled(timeout=20_000)
+    expect(room.page.locator("#start")).to_be_enabled()
     expect(room.page.locator("#reconnect")).to_be_hidden()
 
 
