@@ -83,6 +83,8 @@ def test_a_run_that_is_cancelled_resumed_and_killed_goes_on_from_its_checkpoint_
     started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gates, "CASES", 8)
+    # Eight steps may take less than two beats of the heart; the cancellation must come between them.
+    monkeypatch.setattr(running, "HEARTBEAT_S", 0.1)
     frozen = release()
     base = models.register_base()
     run = running.start_run(release=frozen, base=base, steps=STEPS, actor=frozen.created_by, seed=7)
