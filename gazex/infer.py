@@ -207,12 +207,11 @@ class GazeX:
 
     def _read_batch(self, images: Sequence[NDArray[np.uint16]], spacing: tuple[float, float] | None) -> list[Evidence]:
         prepared = [self.processor.prepare(_square(pixels, spacing)) for pixels in images]
-        patched = [self.processor.patchify([p]) for p in prepared]
-        visual = self.network.see(patched)
+        visual = self.network.see([self.processor.patchify([p]) for p in prepared])
         heat = self._heat(visual)
         probabilities = self._probabilities(visual, heat)
-        reports = generate(self.network, patched, report.PROMPT, REPORT_TOKENS, task="report")
-        inspections = generate(self.network, patched, gtm.PROMPT, STEPS_TOKENS, task="gtm")
+        reports = generate(self.network, visual, report.PROMPT, REPORT_TOKENS, task="report")
+        inspections = generate(self.network, visual, gtm.PROMPT, STEPS_TOKENS, task="gtm")
         out = []
         for k, pixels in enumerate(images):
             rows, columns = pixels.shape
@@ -349,7 +348,7 @@ class GazeX:
 @torch.inference_mode()
 def generate(
     network: GazeXNetwork,
-    images: Sequence[Image],
+    images: Sequence[Image] | Visual,
     prompt: str | Sequence[str],
     most: int,
     *,
@@ -359,26 +358,29 @@ def generate(
 ) -> list[str | None]:
     """Greedy answers about images (or, with `kind` "video", films of key frames), one prompt for all or one each.
 
+    The images are prepared ones, or what the network has seen of them already.
+
     Only tokens that keep an answer on the grammar of `task` are chosen, so an answer that ends also parses; None where
     it did not end within `most` tokens. The points of a trajectory ("gtm") are weighed by the gaze-heat head too, where
     it draws the dwell (`GazePrior`), and the corners of a located box ("fvp") by its map of the finding (`BoxPrior`);
     with `weighed` false the text is alone. Images of one grid go together.
     """
-    prompts = [prompt] * len(images) if isinstance(prompt, str) else list(prompt)
     processor, device = network.processor, network.device
-    pixels = "pixel_values" if kind == "image" else "pixel_values_videos"
-    out: list[str | None] = [None] * len(images)
-    lengths = [len(processor.prompt_ids(p, images[k][1], kind)) for k, p in enumerate(prompts)]
-    order = sorted(range(len(images)), key=lambda k: (images[k][1], lengths[k]))
     training = network.training
     network.eval()
+    visual = images if isinstance(images, Visual) else network.see(images)
+    grids = visual.grids
+    prompts = [prompt] * len(grids) if isinstance(prompt, str) else list(prompt)
+    ids = [processor.prompt_ids(p, grid, kind) for p, grid in zip(prompts, grids, strict=True)]
+    out: list[str | None] = [None] * len(grids)
+    order = sorted(range(len(grids)), key=lambda k: (grids[k], len(ids[k])))
     weighed = weighed and network.names_places
-    for (grid, _), group in groupby(order, key=lambda k: (images[k][1], lengths[k])):
+    for (grid, length), group in groupby(order, key=lambda k: (grids[k], len(ids[k]))):
         members = list(group)
-        rows = pad_rows([(processor.prompt_ids(prompts[k], grid, kind), [], k) for k in members], processor, kind)
+        seen = visual.of(members)
+        rows = pad_rows([(ids[k], [], n) for n, k in enumerate(members)], processor, kind)
         network.core.model.rope_deltas = None
         guides: list[Any] = []
-        seen, length = [images[k] for k in members], rows.input_ids.shape[1]
         if weighed and task == "gtm" and network.config.heat_dwell:
             guides.append(network.gaze_prior(seen))
         if weighed and task == "fvp" and network.heat is not None:
@@ -394,13 +396,10 @@ def generate(
             logits_processor=guides,
             eos_token_id=processor.end_id,
             pad_token_id=processor.pad_id,
-            **{
-                pixels: torch.cat([images[k][0] for k in members]).to(device),
-                f"{kind}_grid_thw": torch.tensor([grid] * len(members), device=device),
-            },
+            **network.shown(seen, rows),
         )
-        for k, ids in zip(members, answered, strict=True):
-            out[k] = processor.decode(ids[length:].tolist())
+        for k, said in zip(members, answered, strict=True):
+            out[k] = processor.decode(said[length:].tolist())
     network.train(training)
     return out
 

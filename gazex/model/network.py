@@ -50,6 +50,11 @@ class Visual:
     grids: list[tuple[int, int, int]]
     maps: list[Tensor] = field(default_factory=list)
 
+    def of(self, which: Sequence[int]) -> Visual:
+        """Some of its images."""
+        tokens, grids = [self.tokens[k] for k in which], [self.grids[k] for k in which]
+        return Visual(tokens, grids, [self.maps[k] for k in which] if self.maps else [])
+
 
 class GazeXNetwork(nn.Module):
     """Qwen2-VL with a gaze-heat head.
@@ -72,8 +77,6 @@ class GazeXNetwork(nn.Module):
         super().__init__()
         self.qwen, self.heat, self.config, self.processor = qwen, heat, config, processor
         self.stem = stem
-        if stem is not None:
-            self.core.model.visual.register_forward_pre_hook(self._through_stem, with_kwargs=True)
         self.core.model.visual.patch_embed = _PatchProduct(self.core.model.visual.patch_embed)
         self.merge = processor.merge
         self._decoders: dict[tuple[str, int], ConstrainedDecoder] = {}
@@ -107,18 +110,18 @@ class GazeXNetwork(nn.Module):
         """Whether its vocabulary has tokens for whole coordinates, which a map can weigh."""
         return bool(self.vocabulary.coordinates.first)
 
-    def gaze_prior(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> GazePrior:
+    def gaze_prior(self, visual: Visual) -> GazePrior:
         """What the head's map of the whole dwell says of the points of a trajectory."""
-        return GazePrior([m[-1].sigmoid().cpu().numpy() for m in self.heat_logits(self.see(images))], self.vocabulary)
+        return GazePrior([m[-1].sigmoid().cpu().numpy() for m in self.heat_logits(visual)], self.vocabulary)
 
-    def box_prior(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]], prompt_length: int) -> BoxPrior:
+    def box_prior(self, visual: Visual, prompt_length: int) -> BoxPrior:
         """What the head's map of each finding says of the corners of its box."""
-        return BoxPrior(self.heat_edges(images), self.vocabulary, prompt_length)
+        return BoxPrior(self.heat_edges(visual), self.vocabulary, prompt_length)
 
-    def heat_edges(self, images: Sequence[tuple[Tensor, tuple[int, int, int]]]) -> list[dict[str, tuple[Box, float]]]:
+    def heat_edges(self, visual: Visual) -> list[dict[str, tuple[Box, float]]]:
         """For each image, finding → where its heat ends (`REACH`), as shares of the image, and how sure the heat is."""
         edges = []
-        for maps in self.heat_maps(self.see(images)):
+        for maps in self.heat_maps(visual):
             heats = {f: fine_heat(one) for f, one in zip(self.config.heat_findings, maps.cpu().numpy(), strict=True)}
             edges.append({f: (region_box(heat, REACH), min(SUREST, float(heat.max()))) for f, heat in heats.items()})
         return edges
@@ -134,13 +137,16 @@ class GazeXNetwork(nn.Module):
         features = self.core.model.get_image_features(patches, torch.tensor(grids, device=self.device))
         return Visual(list(features.pooler_output), grids, maps)
 
-    def _through_stem(self, _tower: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Before the vision tower, when a generation gives it bare patches: beside each what the stem sees there."""
-        patches, *rest = args
-        if self.stem is None or patches.shape[1] != self.stem.inputs:
-            return None
-        seen, _ = self.stem(patches, [tuple(g) for g in kwargs["grid_thw"].tolist()])
-        return (torch.cat([patches, seen], dim=1), *rest), kwargs
+    def shown(self, visual: Visual, rows: TextRows) -> dict[str, Any]:
+        """What Qwen2-VL is given of each row's image in place of its pixels."""
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        chosen = visual.of(rows.image)
+        tokens: Any = tuple(chosen.tokens)
+        return {
+            "mm_encoder_outputs": {rows.kind: BaseModelOutputWithPooling(pooler_output=tokens)},
+            f"{rows.kind}_grid_thw": torch.tensor(chosen.grids, device=self.device),
+        }
 
     def heat_logits(self, visual: Visual) -> list[Tensor]:
         """Every map of the head for each image: as `heat_maps`, then those of the left side, of what was not spoken of,
@@ -172,20 +178,13 @@ class GazeXNetwork(nn.Module):
         return self.core.lm_head(hidden[torch.arange(len(last)), last]).float()
 
     def _hidden(self, visual: Visual | None, rows: TextRows) -> Tensor:
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
-
-        extra: dict[str, Any] = {}
-        if visual is not None:
-            chosen: Any = tuple(visual.tokens[i] for i in rows.image)
-            extra["mm_encoder_outputs"] = {rows.kind: BaseModelOutputWithPooling(pooler_output=chosen)}
-            extra[f"{rows.kind}_grid_thw"] = torch.tensor([visual.grids[i] for i in rows.image], device=self.device)
         self.core.model.rope_deltas = None  # left over from a generation, they would shift the positions
         out = self.core.model(
             input_ids=rows.input_ids.to(self.device),
             attention_mask=rows.attention_mask.to(self.device),
             mm_token_type_ids=rows.mm_token_type_ids.to(self.device),
             use_cache=False,
-            **extra,
+            **(self.shown(visual, rows) if visual is not None else {}),
         )
         return torch.as_tensor(out.last_hidden_state)
 

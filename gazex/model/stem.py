@@ -46,10 +46,6 @@ class Stem(nn.Module):
         self.out = nn.Linear(wide * CELLS**2, hidden, bias=False)
         self.heat = nn.Conv2d(wide, maps, 1, bias=False) if maps else None
 
-    @property
-    def inputs(self) -> int:
-        return self.channels * self.patch**2
-
     def forward(self, patches: Tensor, grids: Sequence[Grid]) -> tuple[Tensor, list[Tensor]]:
         """What is seen in the patches of images.
 

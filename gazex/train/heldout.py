@@ -188,7 +188,7 @@ class HeldOut:
         found, truth = [], []
         for k, case in enumerate(self.cases):
             located = [parse_located(example.target) for example in case.record.examples["fvp"]]
-            edges = network.heat_edges(self._images([k]))[0] if located else {}
+            edges = network.heat_edges(network.see(self._images([k])))[0] if located else {}
             for one in located:
                 found.append(edges[one.finding][0])
                 truth.append([v / 1000 for v in one.box])

@@ -79,15 +79,26 @@ def test_the_text_loss_is_the_models_own_loss(small):
     )
     with torch.no_grad():
         ours = network.text_loss(network.see([image]), rows)
+        # Beside each patch what the stem saw there, which only `see` adds.
+        patches = torch.cat([image[0], network.stem(image[0], [image[1]])[0]], dim=1)
         theirs = network.core(
             input_ids=rows.input_ids,
             attention_mask=rows.attention_mask,
             mm_token_type_ids=rows.mm_token_type_ids,
-            pixel_values=torch.cat([image[0]] * 2),
+            pixel_values=torch.cat([patches] * 2),
             image_grid_thw=torch.tensor([image[1]] * 2),
             labels=rows.labels,
         ).loss
     assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_batch_is_seen_once_for_its_heat_its_reports_and_its_trajectories(small, monkeypatch):
+    batches, tower = [], small.network.core.model.visual
+    monkeypatch.setattr(small, "_verified", lambda *_: False)  # which looks again, with the box hidden
+    look = tower.register_forward_pre_hook(lambda _tower, args, kwargs: batches.append(1), with_kwargs=True)
+    small.read_many([make_phantom(5, i, (160, 150)).pixels for i in range(3)])
+    look.remove()
+    assert len(batches) == 1
 
 
 def test_reading_in_a_batch_says_the_same_as_reading_alone(small):
