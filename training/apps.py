@@ -12,4 +12,5 @@ class TrainingConfig(AppConfig):
         registries.before_transition.register(hooks.refuse_leaks)
         registries.navigation.register(hooks.navigation)
         registries.assisting_models.register(hooks.assisting_models)
+        registries.model_caveats.register(hooks.model_caveat)
         registries.study_links.register(hooks.study_links)

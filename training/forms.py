@@ -25,6 +25,7 @@ class RunForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.fields["release"].queryset = releases
         self.fields["base"].queryset = versions
+        self.fields["base"].label_from_instance = lambda version: version.label
 
 
 class TryForm(forms.Form):

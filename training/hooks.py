@@ -45,7 +45,12 @@ def navigation(user: Any) -> list[tuple[str, str]]:
 def assisting_models(user: Any) -> list[tuple[str, str]]:
     """The versions that this person can make a comparison with, newest first."""
     offered = versions_offered_to(user).order_by("-created_at")
-    return [(f"{v}, knows phantoms only" if v.phantoms_only else str(v), v.weights_sha256) for v in offered]
+    return [(version.label, version.weights_sha256) for version in offered]
+
+
+def model_caveat(sha256: str) -> str:
+    version = ModelVersion.objects.filter(weights_sha256=sha256).first()
+    return version.caveat if version else ""
 
 
 def study_links(study: Study, user: Any) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ from analysis.queries.readings import ANY, label_of
 from capture.services.replay import replay
 from study.models import Case, Image, ReferenceFinding, Study
 from study.queries.reading import shown_image
-from study.services.assistance import output_for
+from study.services.assistance import caveats_of, output_for
 from study.services.errors import Refused
 from study.views.frames import frame_response
 from study.views.support import endpoint, page
@@ -308,6 +308,7 @@ def _config(
         "arms": [{"key": arm.key, "name": arm.name} for arm in rules.arms],
         "marks": [mark.to_dict() for mark in found.marks],
         "evidence": evidence,
+        "caveats": caveats_of(rules.protocol.body.get("model_sha256")),
         "reader": reader.reader if reader else None,
         "leftArm": left.arm.key if left else None,
         "rightArm": right.arm.key if right else None,

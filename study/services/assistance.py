@@ -11,6 +11,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from gazex.findings import FINDINGS, SIDES
+from study import registries
 from study.models import AssistanceOutput, Image
 
 from .answers import within
@@ -77,6 +78,11 @@ def output_for(*, image: Image, model_sha256: str | None) -> AssistanceOutput | 
         .order_by("created_at", "id")
         .first()
     )
+
+
+def caveats_of(model_sha256: str | None) -> list[str]:
+    """What whoever reads with this model, or looks at its answers, must know of it: sentences."""
+    return [said for caveat in registries.model_caveats if (said := caveat(model_sha256))] if model_sha256 else []
 
 
 def check_evidence(evidence: Any, *, rows: int, columns: int) -> None:

@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from study import registries
-from study.models import Read
+from study.models import Arm, Read
 from study.queries.reading import (
     FINAL,
     current_read_of,
@@ -25,6 +25,7 @@ from study.queries.reading import (
     shown_image,
 )
 from study.services import reading
+from study.services.assistance import caveats_of
 from study.services.errors import Refused
 
 from .frames import frame_response
@@ -55,6 +56,7 @@ def read_config(read: Read, request: HttpRequest) -> dict[str, Any]:
     protocol = assignment.period.protocol
     image = image_of(read)
     following = next_in_arm(read)
+    alone = assignment.arm.assistance == Arm.Assistance.NONE
     ahead = shown_image(following.case) if following else None
     last = read.events.order_by("-sequence").values_list("sequence", flat=True).first()
     return {
@@ -66,6 +68,7 @@ def read_config(read: Read, request: HttpRequest) -> dict[str, Any]:
             "period": assignment.period.number,
         },
         "assistance": assignment.arm.assistance,
+        "assistanceCaveats": [] if alone else caveats_of(protocol.body["model_sha256"]),
         "state": read.state,
         "nextEvent": 0 if last is None else last + 1,
         "image": {

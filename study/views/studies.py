@@ -25,6 +25,7 @@ from study.queries.studies import (
     unfinished_assignments,
 )
 from study.services import reading, studies
+from study.services.assistance import caveats_of
 from study.services.errors import Refused
 from study.services.protocol_body import calibration_rules
 
@@ -98,6 +99,7 @@ def study_page(request: HttpRequest, slug: str) -> HttpResponse:
         {
             "study": study,
             "protocol": protocol,
+            "caveats": caveats_of(protocol.body["model_sha256"]),
             "calibration": str(calibration_rules(protocol.body)),
             "arms": protocol.arms.order_by("pk"),
             "cases": protocol.study_cases.count(),

@@ -22,6 +22,7 @@ from study.services import frames, studies
 from tests.analysis.comparison import FINDINGS, open_comparison, read_everything, unblinded_comparison
 from tests.analysis.explored import answered_comparison, cases_of, recorded_comparison
 from tests.factories import make_case, make_study, make_user
+from tests.training.made import make_version
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
 
@@ -148,6 +149,14 @@ def test_a_coordinator_who_reads_a_case_blind_elsewhere_does_not_see_it_here() -
     for name in ("explorer_case", "explorer_frame"):
         assert client.get(explorer(study, cases[0], name)).status_code == 404
         assert client.get(explorer(study, cases[1], name)).status_code == 200
+
+
+@pytest.mark.parametrize(("card", "told"), [({"phantoms": 9}, 1), ({}, 0)])
+def test_what_must_be_known_of_the_studys_model_stands_beside_its_answer(card: dict[str, int], told: int) -> None:
+    study, coordinator, cases = answered_comparison()
+    version = make_version("GazeX drawn", weights_sha256=rules_of(study).protocol.body["model_sha256"], card=card)
+    caveats = signed_in(coordinator).get(explorer(study, cases[0])).context["config"]["caveats"]
+    assert caveats == [version.caveat][:told]
 
 
 def test_a_case_of_another_study_is_not_found_in_this_one() -> None:

@@ -14,7 +14,7 @@ from study.models import Assignment, AssistanceReveal, Read
 from study.queries.reading import image_of, next_in_arm, shown_image
 from study.registries import Refusal
 from study.services import frames, reading, studies
-from tests.factories import make_answers, make_case, make_evidence, make_image, make_read, make_study
+from tests.factories import MODEL, make_answers, make_case, make_evidence, make_image, make_read, make_study
 
 pytestmark = pytest.mark.django_db
 
@@ -127,6 +127,14 @@ def test_assistance_of_the_concurrent_arm_is_the_stored_evidence_of_this_very_im
     assert AssistanceReveal.objects.filter(read=read).count() == 1
     assert client.get(f"/read/{read.pk}/assistance/").json() == response.json()
     assert AssistanceReveal.objects.filter(read=read).count() == 1
+
+
+@pytest.mark.parametrize(("arm", "told"), [("none", []), ("concurrent", [f"{MODEL[:8]} knows phantoms only."])])
+def test_what_must_be_known_of_the_model_is_told_where_it_assists(client: Client, arm: str, told: list[str]) -> None:
+    registries.model_caveats.register(lambda sha256: f"{sha256[:8]} knows phantoms only.")
+    registries.model_caveats.register(lambda sha256: "")
+    read = in_arm(client, arm)
+    assert client.get(f"/read/{read.pk}/").context["config"]["assistanceCaveats"] == told
 
 
 def test_assistance_is_no_longer_served_once_the_read_is_finished(client: Client) -> None:

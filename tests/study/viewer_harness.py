@@ -11,7 +11,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ class Site:
         pixels: np.ndarray,
         *,
         evidence: dict[str, Any] | None = None,
+        caveats: Sequence[str] = (),
         capture: dict[str, Any] | None = None,
         image: dict[str, Any] | None = None,
         findings: list[str] | None = None,
@@ -95,7 +96,7 @@ class Site:
         """A read of `pixels` (uint16 [rows, columns]); returns its address."""
         config = read_config(pixels, capture=capture, image=image, findings=findings or FINDINGS, index=index)
         if evidence is not None:
-            config["assistance"] = "concurrent"
+            config |= {"assistance": "concurrent", "assistanceCaveats": list(caveats)}
             self.pages["/read/1/assistance/"] = ("application/json", json.dumps(evidence).encode())
         page = render_to_string("study/reading_room.html", {"config": config})
         self.pages["/read/1/"] = ("text/html; charset=utf-8", page.encode())
@@ -135,6 +136,7 @@ def read_config(
         "studyName": "Chest radiographs with GazeX",
         "position": {"index": index, "total": 20, "period": 1},
         "assistance": "none",
+        "assistanceCaveats": [],
         "state": "open",
         "image": {
             "id": "1",

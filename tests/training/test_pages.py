@@ -263,7 +263,11 @@ def test_a_model_that_has_seen_only_phantoms_says_so_wherever_it_answers(world: 
     for url in addresses:
         assert client.get(url).content.decode().count(sentence) == 1, url
     assert ("GazeX drawn, knows phantoms only", drawn.weights_sha256) in assisting_models(world["researcher"])
-    assert "base model, knows phantoms only" in client.get(reverse("training:dashboard")).content.decode()
+    dashboard = client.get(reverse("training:dashboard")).content.decode()
+    assert "base model, knows phantoms only" in dashboard and "GazeX drawn, knows phantoms only</option>" in dashboard
+    comparison = make_study(Study.Kind.COMPARISON, cases=1, model_sha256=drawn.weights_sha256)
+    study_page = client_of(comparison.created_by).get(reverse("study:study", args=[comparison.slug]))
+    assert study_page.content.decode().count(f"GazeX drawn {sentence}") == 1
     trained = world["version"]
     trained.card = {"phantoms": 1600}  # of its base, with reads of this site added
     trained.save()

@@ -47,6 +47,18 @@ class ModelVersion(UuidModel):
         return self.run_id is None and bool(self.card.get("phantoms"))
 
     @property
+    def caveat(self) -> str:
+        """What whoever reads with it must know; "" where there is nothing."""
+        if not self.phantoms_only:
+            return ""
+        return f"{self} has learnt from phantoms; of a patient’s radiograph it knows nothing."
+
+    @property
+    def label(self) -> str:
+        """Its name on a list to choose from."""
+        return f"{self}, knows phantoms only" if self.phantoms_only else str(self)
+
+    @property
     def location(self) -> str:
         """What `gazex` loads: a folder of this site, or the name or folder the base model was registered by."""
         inside = Path(settings.GAZEROOM_DATA) / self.path

@@ -38,7 +38,13 @@ export class Assistance {
   #position = 0;
   #last = 0;
 
-  constructor(root: HTMLElement, overlay: Overlay, evidence: Evidence, image: { rows: number; columns: number }) {
+  constructor(
+    root: HTMLElement,
+    overlay: Overlay,
+    evidence: Evidence,
+    image: { rows: number; columns: number },
+    caveats: readonly string[],
+  ) {
     if (evidence.rows !== image.rows || evidence.columns !== image.columns) {
       throw new Error(
         `GazeX read an image of ${evidence.rows} × ${evidence.columns} pixels, this one has ${image.rows} × ${image.columns}.`,
@@ -88,6 +94,7 @@ export class Assistance {
     });
     root.replaceChildren(
       h("div", { class: "ai-head" }, h("h2", {}, "GazeX — AI output"), this.#clock),
+      h("div", { class: "ai-caveats" }, ...caveats.map((caveat) => h("p", {}, caveat))),
       h("ol", { class: "ai-report" }, ...sentences),
       h("ul", { class: "ai-findings", "aria-label": "GazeX's probability of each finding" }, ...probabilities),
       h("div", { class: "ai-tools" }, this.#boxButton, this.#playButton),

@@ -19,6 +19,8 @@ export interface ReadConfig {
   readonly studyName: string;
   readonly position: { readonly index: number; readonly total: number; readonly period: number };
   readonly assistance: "none" | "concurrent" | "on_request" | "second_read";
+  /** What whoever reads with this model must know of it. */
+  readonly assistanceCaveats: readonly string[];
   readonly state: string;
   /** The number the read's next event gets, as far as the server knows. */
   readonly nextEvent?: number;

@@ -28,6 +28,7 @@ interface ExplorerConfig extends ImageDescription {
     readonly points: readonly number[];
   }[];
   readonly evidence: Evidence | null;
+  readonly caveats: readonly string[];
   /** The chosen reader's code, and the arm on each side; null on the right is GazeX. */
   readonly reader: string | null;
   readonly leftArm: string | null;
@@ -124,7 +125,7 @@ async function mount(root: HTMLElement): Promise<void> {
   let gazex: Assistance | null = null;
   // Boxes and sentences belong together: on GazeX's own side, or where the other arm is there, on the left.
   const host = withGazex ? beside : shown;
-  if (evidence && host) gazex = new Assistance(panel, host.overlay, evidence, config);
+  if (evidence && host) gazex = new Assistance(panel, host.overlay, evidence, config, config.caveats);
   if (evidence && shown && host !== shown) {
     const layer = layers.add("gazex-boxes", "GazeX’s boxes on the left", shown.overlay, { usual: false });
     for (const line of evidence.report) if (line.box) layer.group.append(box(line.box, "ai-box"));

@@ -301,7 +301,7 @@ async function open(): Promise<void> {
     const trouble = need("gazex-error");
     try {
       const evidence = await getJson<Evidence>(config.urls.assistance);
-      assistance = new Assistance(panel, overlay, evidence, image);
+      assistance = new Assistance(panel, overlay, evidence, image, config.assistanceCaveats);
       assistance.onEvent = (kind, payload) => events.add(kind, payload);
       events.add("assistance_shown", { model: (evidence as { model_sha256?: string }).model_sha256 ?? "" });
       assistance.follow(panel, panel.closest<HTMLElement>(".scroll")!);
