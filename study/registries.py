@@ -60,7 +60,7 @@ worklist_offers: Registry[Callable[..., list[tuple[str, str]]]] = Registry("work
 #: (user) -> list[(label, url)]: top-level navigation.
 navigation: Registry[Callable[..., list[tuple[str, str]]]] = Registry("navigation")
 
-#: (weights sha256) -> str: what whoever reads with this model must know of it, one sentence; "" where there is nothing.
+#: (weights sha256) -> str: what whoever reads with this model must know of it, in few words; "" for nothing.
 model_caveats: Registry[Callable[..., str]] = Registry("model_caveats")
 
 #: (user) -> list[(label, weights sha256)]: the models a comparison can be made with.

@@ -81,7 +81,7 @@ def output_for(*, image: Image, model_sha256: str | None) -> AssistanceOutput | 
 
 
 def caveats_of(model_sha256: str | None) -> list[str]:
-    """What whoever reads with this model, or looks at its answers, must know of it: sentences."""
+    """What whoever reads with this model, or looks at its answers, must know of it, in few words each."""
     return [said for caveat in registries.model_caveats if (said := caveat(model_sha256))] if model_sha256 else []
 
 

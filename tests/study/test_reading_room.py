@@ -129,9 +129,9 @@ def test_assistance_of_the_concurrent_arm_is_the_stored_evidence_of_this_very_im
     assert AssistanceReveal.objects.filter(read=read).count() == 1
 
 
-@pytest.mark.parametrize(("arm", "told"), [("none", []), ("concurrent", [f"{MODEL[:8]} knows phantoms only."])])
+@pytest.mark.parametrize(("arm", "told"), [("none", []), ("concurrent", [f"{MODEL[:8]} knows phantoms only"])])
 def test_what_must_be_known_of_the_model_is_told_where_it_assists(client: Client, arm: str, told: list[str]) -> None:
-    registries.model_caveats.register(lambda sha256: f"{sha256[:8]} knows phantoms only.")
+    registries.model_caveats.register(lambda sha256: f"{sha256[:8]} knows phantoms only")
     registries.model_caveats.register(lambda sha256: "")
     read = in_arm(client, arm)
     assert client.get(f"/read/{read.pk}/").context["config"]["assistanceCaveats"] == told

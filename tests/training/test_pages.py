@@ -267,7 +267,7 @@ def test_a_model_that_has_seen_only_phantoms_says_so_wherever_it_answers(world: 
     assert "base model, knows phantoms only" in dashboard and "GazeX drawn, knows phantoms only</option>" in dashboard
     comparison = make_study(Study.Kind.COMPARISON, cases=1, model_sha256=drawn.weights_sha256)
     study_page = client_of(comparison.created_by).get(reverse("study:study", args=[comparison.slug]))
-    assert study_page.content.decode().count(f"GazeX drawn {sentence}") == 1
+    assert study_page.content.decode().count("</code>, knows phantoms only</dd>") == 1
     trained = world["version"]
     trained.card = {"phantoms": 1600}  # of its base, with reads of this site added
     trained.save()

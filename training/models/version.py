@@ -48,15 +48,13 @@ class ModelVersion(UuidModel):
 
     @property
     def caveat(self) -> str:
-        """What whoever reads with it must know; "" where there is nothing."""
-        if not self.phantoms_only:
-            return ""
-        return f"{self} has learnt from phantoms; of a patient’s radiograph it knows nothing."
+        """What whoever reads with it must know, in a few words; "" where there is nothing."""
+        return "knows phantoms only" if self.phantoms_only else ""
 
     @property
     def label(self) -> str:
         """Its name on a list to choose from."""
-        return f"{self}, knows phantoms only" if self.phantoms_only else str(self)
+        return f"{self}, {self.caveat}" if self.caveat else str(self)
 
     @property
     def location(self) -> str:

@@ -93,8 +93,7 @@ export class Assistance {
       return h("li", {}, h("span", { class: "ai-finding" }, finding), meter, h("span", { class: "ai-probability" }, `${Math.round(probability * 100)} %`));
     });
     root.replaceChildren(
-      h("div", { class: "ai-head" }, h("h2", {}, "GazeX — AI output"), this.#clock),
-      h("div", { class: "ai-caveats" }, ...caveats.map((caveat) => h("p", {}, caveat))),
+      h("div", { class: "ai-head" }, h("h2", {}, "GazeX — AI output"), ...caveats.map((said) => h("span", { class: "ai-caveat" }, said)), this.#clock),
       h("ol", { class: "ai-report" }, ...sentences),
       h("ul", { class: "ai-findings", "aria-label": "GazeX's probability of each finding" }, ...probabilities),
       h("div", { class: "ai-tools" }, this.#boxButton, this.#playButton),
