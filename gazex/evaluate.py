@@ -9,13 +9,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.stats.gaze import SHIFTS
 from gazex.calibration import iou, unit_box
 from gazex.evidence import gaze_map
 from gazex.findings import PHANTOM_FINDINGS, SIDED
 from gazex.infer import Evidence, GazeX
+from gazex.metrics import auc, of_probabilities
 from gazex.phantoms import CALIBRATION_SEED, TEST_SEED, Phantom, make_phantom
 from gazex.train.data import simulated_visit
-from gazex.train.heldout import MAP, SHIFTS, cosine, f1
+from gazex.train.heldout import MAP, cosine, f1
 from gazex.train.runs import environment
 
 SCHEMA: Final = "gazeroom.evaluation/1"
@@ -86,7 +88,7 @@ def evaluate(
         all_boxes += boxes
         by_finding[f] = {
             "positives": sum(f in t for t in truth),
-            "auc": _auc(probability[f], present[f]) if f in known else None,
+            "auc": auc(probability[f], present[f]) if f in known else None,
             "f1": f1(truth, said, [f]),
             "f1_chance": chance(lambda k, f=f: f1(truth, said[k:] + said[:k], [f])),
             "box_iou": _mean([b[0] for b in boxes]),
@@ -110,9 +112,8 @@ def evaluate(
         "probability": {
             "auc_mean": _mean([r["auc"] for r in by_finding.values()]),
             "auc_chance": 0.5,
-            "brier": float(np.mean((every - every_present) ** 2)),
+            **of_probabilities(every, every_present),
             "brier_prevalence": prevalence * (1 - prevalence),
-            "ece": _ece(every, every_present),
             "calibrated": model.calibrated,
         },
         "boxes": {
@@ -189,19 +190,3 @@ def _dwell(
 def _mean(values: Sequence[float | bool | None]) -> float | None:
     numbers = [float(v) for v in values if v is not None]
     return float(np.mean(numbers)) if numbers else None
-
-
-def _auc(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float | None:
-    """Mann–Whitney area: share of (positive, negative) pairs in the right order, ties half."""
-    positive, negative = scores[truth], scores[~truth]
-    if not len(positive) or not len(negative):
-        return None
-    difference = positive[:, None] - negative[None, :]
-    return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
-
-
-def _ece(p: NDArray[np.float64], truth: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error over equal-width bins (Guo et al., ICML 2017)."""
-    place = np.minimum((p * bins).astype(int), bins - 1)
-    gaps = [(place == k).mean() * abs(p[place == k].mean() - truth[place == k].mean()) for k in set(place.tolist())]
-    return float(sum(gaps))

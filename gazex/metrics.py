@@ -39,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.stats import agreement, text
+from analysis.stats.components import components
 from analysis.stats.gaze import SHAPE, SHIFTS, centroid, cosine, density, on_image, similarities
 from capture.gaze import saliency, scanpath
 from gazex.findings import FINDINGS, SIDES
@@ -738,25 +739,36 @@ def _answer_figure(cases: _Cases) -> Figure:
     return _figure(cases, measure, of="questions", missing="no question was answered by both")
 
 
+def auc(scores: Floats, present: NDArray[np.bool_]) -> float | None:
+    """Area under the empirical ROC curve of scores [N], ties half; None where either class is empty."""
+    if present.all() or not present.any():
+        return None
+    return float(components(scores[present][None], scores[~present][None]).auc[0])
+
+
+def of_probabilities(p: Floats, truth: NDArray[Any]) -> dict[str, float | None]:
+    """ECE (ten bins of equal width) and Brier score of probabilities [N], by `analysis.stats.calibration`."""
+    import pandas as pd
+
+    from analysis.stats.calibration import calibration
+
+    frame = pd.DataFrame({"reader": "model", "case": np.arange(len(p)), "truth": truth.astype(float), "probability": p})
+    (found,) = calibration(frame, resamples=0).values()
+    return {"ece": found.ece.value, "brier": found.brier.value}
+
+
 def _probability_figures(cases: _Cases, truth: Mapping[str, Labels | Sequence[str]] | None) -> dict[str, Figure]:
-    """ECE (ten bins of equal width) and Brier score over cases and findings, by `analysis.stats.calibration`."""
+    """ECE and Brier score over cases and findings (`of_probabilities`)."""
     truths = _truths(cases, truth)
 
     def of(model: Mapping[str, Reading]) -> tuple[dict[str, float | None], int]:
         rows = [
-            ("model", f"{case}/{finding}", float(finding in truths[case]), p)
-            for case in cases.names
-            for finding, p in model[case].probabilities.items()
+            (p, finding in truths[case]) for case in cases.names for finding, p in model[case].probabilities.items()
         ]
         if not rows:
             return {"ece": None, "brier": None}, 0
-        import pandas as pd
-
-        from analysis.stats.calibration import calibration
-
-        found = calibration(pd.DataFrame(rows, columns=["reader", "case", "truth", "probability"]), resamples=0)
-        one = next(iter(found.values()))
-        return {"ece": one.ece.value, "brier": one.brier.value}, len(rows)
+        p, y = np.array(rows, float).T
+        return of_probabilities(p, y), len(rows)
 
     value, n = of(cases.model)
     chance = [of(other)[0] for other in cases.others()] if n else []

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from analysis.stats.gaze import SHIFTS
 from capture.gaze.simulate.reader import Habit
 from gazex.calibration import iou, unit_box
 from gazex.evidence import gaze_map
 from gazex.findings import PHANTOM_FINDINGS, report_findings
 from gazex.infer import LOCATED_TOKENS, REPORT_TOKENS, STEPS_TOKENS, generate
+from gazex.metrics import auc
 from gazex.model.network import GazeXNetwork
 from gazex.model.processor import Processor, resize
 from gazex.phantoms import VALIDATION_SEED, make_phantom
@@ -26,8 +28,6 @@ from gazex.tasks.formats import ParseError, parse_located, parse_report, parse_s
 from gazex.train.data import Record, record_of, simulated_visit
 
 MAP: Final = (32, 32)
-SHIFTS: Final = (1, 2, 3, 5, 7)
-"""Chance pairs each case with what belongs to the case this many places on."""
 SIZE: Final = ((256, 256), (256, 228), (256, 210))
 Array = NDArray[np.float64]
 
@@ -104,7 +104,7 @@ class HeldOut:
         for channel, finding in enumerate(PHANTOM_FINDINGS):
             score = np.array([m[channel].max() for m in maps])
             here = np.array([finding in case.labels for case in self.cases])
-            out["auc"][finding] = float((score[here][:, None] > score[~here][None]).mean()) if here.any() else None
+            out["auc"][finding] = auc(score, here)
         if network.config.heat_dwell:
             out |= self._similarity([_pooled(1 / (1 + np.exp(-m[-1]))) for m in maps])
         return out

@@ -16,6 +16,7 @@ from gazex.metrics import (
     CATEGORIES,
     GAZE,
     Reading,
+    auc,
     categories_of,
     compare,
     reading_of_evidence,
@@ -290,3 +291,9 @@ def test_the_documented_example_runs():
     import gazex.metrics
 
     assert doctest.testmod(gazex.metrics).failed == 0
+
+
+def test_an_area_counts_ties_half_and_needs_both_classes():
+    scores = np.array([1.0, 2.0, 2.0, 3.0])
+    assert auc(scores, np.array([False, False, True, True])) == 0.875
+    assert auc(scores, np.ones(4, bool)) is None and auc(scores, np.zeros(4, bool)) is None
