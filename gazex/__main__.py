@@ -182,7 +182,7 @@ def _ablation(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     _check_out(options.out, make=True)
     _check_model(options.model)
-    from gazex.evaluate import evaluate
+    from gazex.evaluate import as_text, evaluate
     from gazex.infer import GazeX
 
     said = time.monotonic()
@@ -194,9 +194,8 @@ def _evaluate(options: argparse.Namespace) -> int:
             said = time.monotonic()
 
     result = evaluate(GazeX.load(options.model), cases=options.cases, tick=tick)
-    text = json.dumps(result, indent=1) + "\n"
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    _write_text(options.out, text)
+    _write_text(options.out, as_text(result))
     report, auc = result["report"], result["probability"]["auc_mean"]
     figures = {"report F1": report["f1"], "by chance": report["f1_chance"], "mean AUC": auc}
     print("; ".join(f"{k} {v:.3f}" for k, v in figures.items() if v is not None) + f"; all of it in {options.out}")

@@ -739,6 +739,15 @@ def _answer_figure(cases: _Cases) -> Figure:
     return _figure(cases, measure, of="questions", missing="no question was answered by both")
 
 
+def outcomes(truth: Sequence[Labels], said: Sequence[Labels], finding: str) -> Floats:
+    """Of a finding in each case (finding → side): said rightly, missed, said wrongly, [N, 3]; right with its side."""
+    rows = []
+    for true, claimed in zip(truth, said, strict=True):
+        right = finding in true and finding in claimed and true[finding] == claimed[finding]
+        rows.append((right, finding in true and not right, finding in claimed and not right))
+    return np.array(rows, np.float64).reshape(-1, 3)
+
+
 def auc(scores: Floats, present: NDArray[np.bool_]) -> float | None:
     """Area under the empirical ROC curve of scores [N], ties half; None where either class is empty."""
     if present.all() or not present.any():

@@ -19,7 +19,7 @@ from gazex.calibration import iou, unit_box
 from gazex.evidence import gaze_map
 from gazex.findings import PHANTOM_FINDINGS, report_findings
 from gazex.infer import LOCATED_TOKENS, REPORT_TOKENS, STEPS_TOKENS, generate
-from gazex.metrics import auc
+from gazex.metrics import auc, outcomes
 from gazex.model.network import GazeXNetwork
 from gazex.model.processor import Processor, resize
 from gazex.phantoms import VALIDATION_SEED, make_phantom
@@ -247,15 +247,9 @@ def f1(
     truth: Sequence[dict[str, str]], said: Sequence[dict[str, str]], findings: Sequence[str] = PHANTOM_FINDINGS
 ) -> float | None:
     """Micro-F1 over findings; a positive counts only with the right side. None where nothing is there nor said."""
-    hit = miss = extra = 0
-    for t, s in zip(truth, said, strict=True):
-        for f in findings:
-            right = f in t and f in s and t[f] == s[f]
-            hit += right
-            miss += f in t and not right
-            extra += f in s and not right
-    total = 2 * hit + miss + extra
-    return 2 * hit / total if total else None
+    right, missed, wrong = np.sum([outcomes(truth, said, f).sum(axis=0) for f in findings], axis=0)
+    total = 2 * right + missed + wrong
+    return float(2 * right / total) if total else None
 
 
 def _dwell(x: Array, y: Array, weight: Array) -> Array:

@@ -172,7 +172,7 @@ def train_small(
         calibration = calibrate(network, cases=calibration_cases)
         (made / "calibration.json").write_text(json.dumps(calibration.to_dict(), indent=1) + "\n", encoding="utf-8")
     if measured:
-        (made / "metrics.json").write_text(json.dumps(_measured(made), indent=1) + "\n", encoding="utf-8")
+        (made / "metrics.json").write_text(_measured(made), encoding="utf-8")
     options = "" if steps == SMALL_STEPS else f" --steps {steps}"
     options += "" if pool == SMALL_POOL else f" --pool {pool}"
     options += "".join(f" --without {o}" for o in OBJECTIVES if o in without)
@@ -280,12 +280,12 @@ def retrain(
     return state
 
 
-def _measured(model: Path) -> dict[str, Any]:
-    """What `python -m gazex evaluate --model MODEL` measures."""
-    from gazex.evaluate import evaluate
+def _measured(model: Path) -> str:
+    """What `python -m gazex evaluate --model MODEL` writes."""
+    from gazex.evaluate import as_text, evaluate
     from gazex.infer import GazeX
 
-    return evaluate(GazeX.load(model), cases=CARD_CASES)
+    return as_text(evaluate(GazeX.load(model), cases=CARD_CASES))
 
 
 def environment() -> dict[str, Any]:

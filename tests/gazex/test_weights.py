@@ -15,6 +15,7 @@ from gazex.infer import occlude
 from gazex.model.config import SMALL_DIR
 from gazex.model.network import weights_sha256
 from gazex.phantoms import TEST_SEED, make_phantom
+from gazex.resampling import Cases
 from gazex.schema import EVIDENCE_SCHEMA
 from gazex.train.heldout import HeldOut
 
@@ -141,6 +142,17 @@ def test_verified_boxes_are_more_often_right_than_unverified_ones(result):
     right, wrong = result["report"]["verified_of_right"], result["report"]["verified_of_wrong"]
     assert right is not None and right > 0.3
     assert wrong is None or wrong < right
+
+
+def test_an_evaluation_keeps_of_its_cases_what_its_figures_are_made_of(result):
+    figures = Cases.from_dict(result["each"]).figures(np.ones((1, result["cases"])))
+    for place, (value,) in figures.items():
+        there = result
+        for key in place.split("."):
+            there = there[key]
+        assert value == pytest.approx(there), place
+    for place, (low, high) in result["intervals"].items():
+        assert low <= figures[place][0] <= high
 
 
 def test_the_card_says_how_the_weights_were_made_and_they_are_small():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from gazex.resampling import intervals
 from study.models import Membership, Study
 from study.services import studies
 from study.services.errors import Refused
@@ -302,6 +304,28 @@ def test_figures_on_different_phantoms_are_not_subtracted(world: dict[str, Any])
 
     world["base"].metrics["cases"] = 8
     assert {row.difference for row in compare(world["base"], world["version"])} == {"–"}
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.1, "better"), (-0.1, "worse"), (0.0, ""), (None, "")])
+def test_a_difference_is_called_better_or_worse_where_its_interval_leaves_zero_out(
+    world: dict[str, Any], shift: float | None, verdict: str
+) -> None:
+    from tests.gazex.test_resampling import cases
+    from training.services.metrics import compare
+
+    before = cases(gates.CASES)
+    world["base"].metrics |= {"each": before.to_dict()}
+    if shift is not None:
+        after = replace(before, similarity=before.similarity + shift)
+        world["version"].metrics |= {"each": after.to_dict(), "intervals": intervals(after)}
+    (row,) = (row for row in compare(world["base"], world["version"]) if row.label == "Gaze similarity")
+    assert row.verdict == verdict
+    assert row.difference_interval == ("" if shift is None else f"{_signed(shift)} to {_signed(shift)}")
+    assert (row.a_interval, bool(row.b_interval)) == ("", shift is not None)
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.3f}".replace("-", "−")
 
 
 def test_a_version_within_its_gate_is_promoted_and_rolled_back(world: dict[str, Any]) -> None:

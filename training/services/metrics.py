@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gazex.findings import PHANTOM_FINDINGS
+from gazex.resampling import Cases, Interval, difference_intervals
 from training.models import ModelVersion
 
 NOT_ESTIMABLE = "not estimable"
@@ -20,6 +22,11 @@ class Metric:
     chance: tuple[str, ...] | float | None = None
     higher: bool = True
     count: bool = False
+
+    @property
+    def place(self) -> str:
+        """Its name among an evaluation's intervals."""
+        return ".".join(self.keys)
 
 
 METRICS = (
@@ -38,7 +45,10 @@ BY_KEYS = {metric.keys: metric for metric in METRICS}
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the comparison, ready to print; `verdict` is "better", "worse" or empty."""
+    """A line of the comparison, ready to print, with 95 % intervals where there are some.
+
+    `verdict` is "better" or "worse" where the interval of the difference leaves zero out, else empty.
+    """
 
     label: str
     a: str
@@ -46,6 +56,9 @@ class Row:
     difference: str
     chance: str
     verdict: str
+    a_interval: str = ""
+    b_interval: str = ""
+    difference_interval: str = ""
 
 
 def value(metrics: dict[str, Any], keys: tuple[str, ...]) -> float | None:
@@ -63,6 +76,7 @@ def compare(a: ModelVersion | None, b: ModelVersion) -> list[Row]:
     first, second = (a.metrics if a else {}), b.metrics
     if not first and not second:
         return []
+    apart = _differences(first, second)
     rows = []
     for metric in METRICS:
         x, y = value(first, metric.keys), value(second, metric.keys)
@@ -70,6 +84,7 @@ def compare(a: ModelVersion | None, b: ModelVersion) -> list[Row]:
         # Different numbers of phantoms measure different things: no difference is better than a wrong one.
         if first and second and first.get("cases") != second.get("cases"):
             difference = None
+        between = apart.get(metric.place) if difference is not None else None
         rows.append(
             Row(
                 metric.label,
@@ -77,16 +92,40 @@ def compare(a: ModelVersion | None, b: ModelVersion) -> list[Row]:
                 _text(y, second, metric),
                 _signed(difference, metric),
                 _chance(second or first, metric),
-                _verdict(difference, metric),
+                _verdict(between, metric),
+                _range(first.get("intervals", {}).get(metric.place), metric),
+                _range(second.get("intervals", {}).get(metric.place), metric),
+                _range(between, metric, signed=True),
             )
         )
     return rows
 
 
+def _differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Interval]:
+    """95 % intervals of the differences; none where an evaluation kept nothing of its cases, or had others."""
+    if "each" not in first or "each" not in second:
+        return {}
+    try:
+        return difference_intervals(Cases.from_dict(first["each"]), Cases.from_dict(second["each"]))
+    except ValueError:
+        return {}
+
+
+def _range(interval: Sequence[float] | None, metric: Metric, *, signed: bool = False) -> str:
+    if interval is None:
+        return ""
+    low, high = (_signed(end, metric) if signed else _number(end, metric) for end in interval)
+    return f"{low} to {high}"
+
+
+def _number(number: float, metric: Metric) -> str:
+    return f"{number:.0f}" if metric.count else f"{number:.3f}"
+
+
 def _text(number: float | None, metrics: dict[str, Any], metric: Metric) -> str:
     if number is None:
         return NOT_ESTIMABLE if metrics else "–"
-    return f"{number:.0f} of {metrics['parse_failures']['of']}" if metric.count else f"{number:.3f}"
+    return _number(number, metric) + (f" of {metrics['parse_failures']['of']}" if metric.count else "")
 
 
 def _signed(number: float | None, metric: Metric) -> str:
@@ -102,7 +141,7 @@ def _chance(metrics: dict[str, Any], metric: Metric) -> str:
     return f"{number:.3f}" if number is not None else "–"
 
 
-def _verdict(difference: float | None, metric: Metric) -> str:
-    if difference is None or abs(difference) < 5e-4:
+def _verdict(between: Interval | None, metric: Metric) -> str:
+    if between is None or between[0] <= 0 <= between[1]:
         return ""
-    return "better" if (difference > 0) == metric.higher else "worse"
+    return "better" if (between[0] > 0) == metric.higher else "worse"

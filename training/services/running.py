@@ -178,10 +178,10 @@ class _Attempt:
             raise RunFailedError("The trainer ended without a model; its last words are in its log.")
 
     def evaluate(self) -> dict[str, Any]:
-        """Metrics of the new weights; the base's are measured too where nobody has yet."""
+        """Metrics of the new weights; the base's too where nobody has measured them, or kept nothing of the cases."""
         base = self.run.base
         cases = self.run.gate["cases"]
-        if base.metrics.get("cases") != cases:
+        if base.metrics.get("cases") != cases or "each" not in base.metrics:
             measured = self._metrics(base.location, cases, "base")
             versions.store_metrics(version=base, metrics=measured)
         return self._metrics(str(self.out / "model"), cases, "model")
