@@ -15,7 +15,7 @@ from gazex.calibration import iou, unit_box
 from gazex.evidence import gaze_map
 from gazex.findings import PHANTOM_FINDINGS, SIDED
 from gazex.infer import Evidence, GazeX
-from gazex.metrics import auc, of_probabilities, outcomes
+from gazex.metrics import of_probabilities, outcomes
 from gazex.phantoms import CALIBRATION_SEED, TEST_SEED, Phantom, make_phantom
 from gazex.resampling import Cases, intervals
 from gazex.train.data import simulated_visit
@@ -80,35 +80,22 @@ def evaluate(
         values = [v for v in values if v is not None]
         return float(np.mean(values)) if values else None
 
-    by_finding: dict[str, dict[str, Any]] = {}
-    all_boxes: list[tuple[float, float]] = []
+    overlaps: dict[str, list[tuple[float, float]]] = {f: [] for f in PHANTOM_FINDINGS}
     by_case = np.zeros((cases, 2))
-    for f in PHANTOM_FINDINGS:
-        boxes = []
-        for k, (p, e) in enumerate(zip(phantoms, evidences, strict=True)):
-            if f in p.labels and _has_box(e, f):
-                found = iou(_model_box(e, p, f), _reference(p, f))
-                boxes.append((found, iou(prior[f, p.labels[f]], _reference(p, f))))
-                by_case[k] += found, 1
-        all_boxes += boxes
-        by_finding[f] = {
-            "positives": sum(f in t for t in truth),
-            "auc": auc(probability[f], present[f]) if f in known else None,
-            "f1": f1(truth, said, [f]),
-            "f1_chance": chance(lambda k, f=f: f1(truth, said[k:] + said[:k], [f])),
-            "box_iou": _mean([b[0] for b in boxes]),
-            "box_iou_mean_box": _mean([b[1] for b in boxes]),
-            "boxes": len(boxes),
-        }
-    similar = [cosine(a, b) for a, b in zip(maps_model, maps_read, strict=True)]
+    for k, (p, e) in enumerate(zip(phantoms, evidences, strict=True)):
+        for f in p.labels:
+            if _has_box(e, f):
+                overlap = iou(_model_box(e, p, f), _reference(p, f))
+                overlaps[f].append((overlap, iou(prior[f, p.labels[f]], _reference(p, f))))
+                by_case[k] += overlap, 1
     each = Cases(
         said={f: outcomes(truth, said, f) for f in PHANTOM_FINDINGS},
         present={f: present[f].astype(float) for f in known},
         probability=probability,
         boxes=by_case,
-        similarity=np.array(similar),
-        unparsed=np.array([e.status["report"] == "invalid" for e in evidences], float),
+        similarity=np.array([cosine(a, b) for a, b in zip(maps_model, maps_read, strict=True)]),
     )
+    values = each.values()
     prevalence = float(every_present.mean())
     return {
         "schema": SCHEMA,
@@ -117,26 +104,38 @@ def evaluate(
         "cases": cases,
         "normal_cases": sum(not t for t in truth),
         "report": {
-            "f1": f1(truth, said, PHANTOM_FINDINGS),
+            "f1": values["report.f1"],
             "f1_chance": chance(lambda k: f1(truth, said[k:] + said[:k], PHANTOM_FINDINGS)),
             "verified_of_right": _mean(right),
             "verified_of_wrong": _mean(wrong),
         },
-        "findings": by_finding,
+        "findings": {
+            f: {
+                "positives": sum(f in t for t in truth),
+                "auc": values.get(f"findings.{f}.auc"),
+                "f1": values[f"findings.{f}.f1"],
+                "f1_chance": chance(lambda k, f=f: f1(truth, said[k:] + said[:k], [f])),
+                "box_iou": _mean([own for own, _ in overlaps[f]]),
+                "box_iou_mean_box": _mean([mean for _, mean in overlaps[f]]),
+                "boxes": len(overlaps[f]),
+            }
+            for f in PHANTOM_FINDINGS
+        },
         "probability": {
-            "auc_mean": _mean([r["auc"] for r in by_finding.values()]),
+            "auc_mean": values["probability.auc_mean"],
             "auc_chance": 0.5,
-            **of_probabilities(every, every_present),
+            "brier": values["probability.brier"],
+            "ece": of_probabilities(every, every_present)["ece"],
             "brier_prevalence": prevalence * (1 - prevalence),
             "calibrated": model.calibrated,
         },
         "boxes": {
-            "iou": _mean([b[0] for b in all_boxes]),
-            "iou_mean_box": _mean([b[1] for b in all_boxes]),
-            "n": len(all_boxes),
+            "iou": values["boxes.iou"],
+            "iou_mean_box": _mean([mean for one in overlaps.values() for _, mean in one]),
+            "n": int(by_case[:, 1].sum()),
         },
         "gaze": {
-            "similarity": _mean(similar),
+            "similarity": values["gaze.similarity"],
             "similarity_chance": chance(
                 lambda k: _mean([cosine(a, b) for a, b in zip(maps_model, maps_read[k:] + maps_read[:k], strict=True)])
             ),
@@ -146,7 +145,7 @@ def evaluate(
             ),
         },
         "parse_failures": {
-            "report": int(each.unparsed.sum()),
+            "report": sum(e.status["report"] == "invalid" for e in evidences),
             "trajectory": sum(e.status["trajectory"] != "gtm" for e in evidences),
             "of": cases,
         },

@@ -1,10 +1,11 @@
 """How far an evaluation's figures move when its cases are drawn anew. No torch.
 
-An evaluation keeps of each case what its figures are made of (`Cases`), so that every figure can be had of any draw of
-the cases. An interval is the percentiles of `RESAMPLES` draws with replacement (Efron & Tibshirani, An Introduction to
-the Bootstrap, 1993, ch. 13); that of a difference draws the same cases for both models. It says how far a figure would
-move with other phantoms, and nothing of another seed of training. The calibration error has none, since resampling adds
-to it.
+An evaluation keeps of each case what these figures are made of (`Cases`), so that they can be had of any draw of the
+cases. An interval is the percentiles of `RESAMPLES` draws with replacement (Efron & Tibshirani, An Introduction to the
+Bootstrap, 1993, ch. 13); that of a difference draws the same cases for both models. It says how far a figure would move
+with other phantoms, and nothing of another seed of training. It is rough, and rather too narrow, where few cases decide
+a figure; where every draw gives the same it would tell nothing, and there is none. Nor has the calibration error one:
+resampling adds to it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ RESAMPLES: Final = 1000
 SEED: Final = 0
 USABLE: Final = 0.9
 """Share of the draws in which a figure must be estimable for an interval to be given."""
+NO_WIDTH: Final = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +43,6 @@ class Cases:
         [N, 2]: sum of the IoU of its boxes, and how many there are.
     similarity
         [N]: cosine of the dwell maps.
-    unparsed
-        [N]: whether the report does not parse (0 or 1).
     """
 
     said: dict[str, Floats]
@@ -50,7 +50,6 @@ class Cases:
     probability: dict[str, Floats]
     boxes: Floats
     similarity: Floats
-    unparsed: Floats
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -62,15 +61,23 @@ class Cases:
 
     @classmethod
     def from_dict(cls, kept: Mapping[str, Any]) -> Cases:
-        """What `to_dict` wrote."""
+        """What `to_dict` wrote. Raises ValueError where it is not that."""
 
         def arrays(value: Any) -> Any:
             return {k: arrays(v) for k, v in value.items()} if isinstance(value, dict) else np.array(value, np.float64)
 
-        return cls(**{name: arrays(value) for name, value in kept.items()})
+        try:
+            return cls(**{name: arrays(value) for name, value in kept.items()})
+        except TypeError as error:
+            raise ValueError(f"These are not the cases of an evaluation: {error}.") from None
+
+    def values(self) -> dict[str, float | None]:
+        """The figures of these cases, by their place in an evaluation; None where one cannot be estimated."""
+        values = self.figures(np.ones((1, len(self.similarity))))
+        return {place: None if np.isnan(value) else float(value) for place, (value,) in values.items()}
 
     def figures(self, often: Floats) -> dict[str, Floats]:
-        """Every figure of some draws.
+        """The figures of some draws.
 
         Parameters
         ----------
@@ -84,23 +91,18 @@ class Cases:
             none.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            out = {"report.f1": _f1(often @ np.sum(list(self.said.values()), axis=0))}
-            for finding, said in self.said.items():
-                out[f"findings.{finding}.f1"] = _f1(often @ said)
-            areas = {f"findings.{finding}.auc": self._auc(finding, often) for finding in self.probability}
+            areas = {f: self._auc(f, often) for f in self.probability}
             squares = [(self.probability[f] - self.present[f]) ** 2 for f in self.probability]
-            boxes = often @ self.boxes
-            return (
-                out
-                | areas
-                | {
-                    "probability.auc_mean": np.mean(list(areas.values()), axis=0),
-                    "probability.brier": often @ np.mean(squares, axis=0) / often.sum(axis=1),
-                    "boxes.iou": boxes[:, 0] / boxes[:, 1],
-                    "gaze.similarity": often @ self.similarity / often.sum(axis=1),
-                    "parse_failures.report": often @ self.unparsed,
-                }
-            )
+            boxes, n = often @ self.boxes, often.sum(axis=1)
+            return {
+                "report.f1": _f1(often @ np.sum(list(self.said.values()), axis=0)),
+                **{f"findings.{f}.f1": _f1(often @ said) for f, said in self.said.items()},
+                **{f"findings.{f}.auc": area for f, area in areas.items()},
+                "probability.auc_mean": _mean(list(areas.values())),
+                "probability.brier": often @ np.mean(squares, axis=0) / n,
+                "boxes.iou": boxes[:, 0] / boxes[:, 1],
+                "gaze.similarity": often @ self.similarity / n,
+            }
 
     def _auc(self, finding: str, often: Floats) -> Floats:
         here, score = self.present[finding] > 0, self.probability[finding]
@@ -118,10 +120,11 @@ def difference_intervals(a: Cases, b: Cases, *, alpha: float = 0.05) -> dict[str
     Raises
     ------
     ValueError
-        They were not evaluated on the same cases.
+        They were not evaluated on the same cases, or one knows findings that the other does not.
     """
-    same = a.present.keys() == b.present.keys() and all(np.array_equal(a.present[f], b.present[f]) for f in a.present)
-    if not same or len(a.similarity) != len(b.similarity):
+    if a.present.keys() != b.present.keys():
+        raise ValueError("A difference needs two models that know the same findings.")
+    if not all(np.array_equal(a.present[f], b.present[f]) for f in a.present):
         raise ValueError("A difference needs two evaluations on the same cases.")
     often = _draws(len(a.similarity))
     first, second = a.figures(often), b.figures(often)
@@ -136,10 +139,17 @@ def _percentiles(figures: Mapping[str, Floats], alpha: float) -> dict[str, Inter
     out = {}
     for name, values in figures.items():
         usable = values[~np.isnan(values)]
-        if len(usable) >= USABLE * len(values):
-            lower, upper = np.quantile(usable, [alpha / 2, 1 - alpha / 2])
-            out[name] = (float(lower), float(upper))
+        if len(usable) < USABLE * len(values) or np.ptp(usable) < NO_WIDTH:
+            continue
+        lower, upper = np.quantile(usable, [alpha / 2, 1 - alpha / 2])
+        out[name] = (float(lower), float(upper))
     return out
+
+
+def _mean(values: list[Floats]) -> Floats:
+    """Mean of those that a draw has; NaN where it has none."""
+    there = ~np.isnan(values)
+    return np.asarray(np.where(there, values, 0).sum(axis=0) / there.sum(axis=0))
 
 
 def _f1(counts: Floats) -> Floats:

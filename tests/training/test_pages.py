@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from gazex.resampling import intervals
+from gazex.resampling import difference_intervals, intervals
 from study.models import Membership, Study
 from study.services import studies
 from study.services.errors import Refused
 from tests.factories import make_case, make_evidence, make_output, make_study, make_user
+from tests.gazex.test_resampling import cases
 from tests.training.made import make_collection, make_researcher, make_version
 from training import tasks
 from training.hooks import assisting_models
@@ -306,26 +309,28 @@ def test_figures_on_different_phantoms_are_not_subtracted(world: dict[str, Any])
     assert {row.difference for row in compare(world["base"], world["version"])} == {"–"}
 
 
-@pytest.mark.parametrize(("shift", "verdict"), [(0.1, "better"), (-0.1, "worse"), (0.0, ""), (None, "")])
-def test_a_difference_is_called_better_or_worse_where_its_interval_leaves_zero_out(
-    world: dict[str, Any], shift: float | None, verdict: str
-) -> None:
-    from tests.gazex.test_resampling import cases
-    from training.services.metrics import compare
-
+def test_figures_and_their_differences_stand_with_their_intervals(world: dict[str, Any]) -> None:
     before = cases(gates.CASES)
-    world["base"].metrics |= {"each": before.to_dict()}
-    if shift is not None:
-        after = replace(before, similarity=before.similarity + shift)
-        world["version"].metrics |= {"each": after.to_dict(), "intervals": intervals(after)}
-    (row,) = (row for row in compare(world["base"], world["version"]) if row.label == "Gaze similarity")
-    assert row.verdict == verdict
-    assert row.difference_interval == ("" if shift is None else f"{_signed(shift)} to {_signed(shift)}")
-    assert (row.a_interval, bool(row.b_interval)) == ("", shift is not None)
+    after = replace(before, similarity=before.similarity - 0.1 + 0.1 * np.arange(gates.CASES) % 0.3)
+    for version, each in ((world["base"], before), (world["version"], after)):
+        version.metrics |= {"each": each.to_dict(), "intervals": intervals(each)}
+        version.save()
+    address = reverse("training:model-compare") + f"?a={world['base'].pk}&b={world['version'].pk}"
+    page = client_of(world["researcher"]).get(address).content.decode()
+    line = page.split("Gaze similarity</th>")[1].split("</tr>")[0]
+    spans = [intervals(before), intervals(after), difference_intervals(before, after)]
+    wanted = [[f"{end:.3f}" for end in one["gaze.similarity"]] for one in spans]
+    assert re.findall(r'"interval">[+−]?([\d.]+) to [+−]?([\d.]+)<', line.replace("−", "")) == [
+        tuple(end.replace("-", "") for end in one) for one in wanted
+    ]
+    assert "95 % interval" in page
 
 
-def _signed(number: float) -> str:
-    return f"{number:+.3f}".replace("-", "−")
+def test_a_version_that_was_evaluated_without_keeping_its_cases_has_no_intervals(world: dict[str, Any]) -> None:
+    world["base"].metrics |= {"each": cases(gates.CASES).to_dict()}
+    world["base"].save()
+    page = client_of(world["researcher"]).get(reverse("training:model", args=[world["version"].pk])).content.decode()
+    assert "Gaze similarity" in page and "interval" not in page
 
 
 def test_a_version_within_its_gate_is_promoted_and_rolled_back(world: dict[str, Any]) -> None:

@@ -164,6 +164,23 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> TrainingRun:
     return run
 
 
+@pytest.mark.parametrize(
+    ("before", "again"),
+    [({}, True), ({"cases": 8, "each": {}}, True), ({"cases": 60}, True), ({"cases": 60, "each": {}}, False)],
+    ids=["not measured", "on other cases", "its cases not kept", "as the new one will be"],
+)
+def test_a_base_is_measured_where_the_new_version_could_not_be_held_against_it(
+    before: dict[str, Any], again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = release()
+    base = make_version(metrics=before)
+    run = running.start_run(release=frozen, base=base, steps=5, actor=frozen.created_by)
+    monkeypatch.setattr(running._Attempt, "_metrics", lambda self, model, cases, name: {"cases": cases, "of": name})
+    assert running._Attempt(run, lock=0).evaluate() == {"cases": 60, "of": "model"}
+    base.refresh_from_db()
+    assert base.metrics == ({"cases": 60, "of": "base"} if again else before)
+
+
 def kept() -> list[str]:
     """The folders of weights that are kept, unfinished ones too."""
     return sorted(path.name for path in (Path(settings.GAZEROOM_DATA) / "models").iterdir())

@@ -45,20 +45,16 @@ BY_KEYS = {metric.keys: metric for metric in METRICS}
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the comparison, ready to print, with 95 % intervals where there are some.
-
-    `verdict` is "better" or "worse" where the interval of the difference leaves zero out, else empty.
-    """
+    """A line of the comparison, ready to print, with 95 % intervals where there are some."""
 
     label: str
     a: str
     b: str
     difference: str
     chance: str
-    verdict: str
-    a_interval: str = ""
-    b_interval: str = ""
-    difference_interval: str = ""
+    a_interval: str
+    b_interval: str
+    difference_interval: str
 
 
 def value(metrics: dict[str, Any], keys: tuple[str, ...]) -> float | None:
@@ -92,10 +88,9 @@ def compare(a: ModelVersion | None, b: ModelVersion) -> list[Row]:
                 _text(y, second, metric),
                 _signed(difference, metric),
                 _chance(second or first, metric),
-                _verdict(between, metric),
-                _range(first.get("intervals", {}).get(metric.place), metric),
-                _range(second.get("intervals", {}).get(metric.place), metric),
-                _range(between, metric, signed=True),
+                _range(first.get("intervals", {}).get(metric.place)),
+                _range(second.get("intervals", {}).get(metric.place)),
+                _range(between, "+"),
             )
         )
     return rows
@@ -111,21 +106,14 @@ def _differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Int
         return {}
 
 
-def _range(interval: Sequence[float] | None, metric: Metric, *, signed: bool = False) -> str:
-    if interval is None:
-        return ""
-    low, high = (_signed(end, metric) if signed else _number(end, metric) for end in interval)
-    return f"{low} to {high}"
-
-
-def _number(number: float, metric: Metric) -> str:
-    return f"{number:.0f}" if metric.count else f"{number:.3f}"
+def _range(interval: Sequence[float] | None, sign: str = "") -> str:
+    return " to ".join(f"{end:{sign}.3f}" for end in interval or ()).replace("-", "−")
 
 
 def _text(number: float | None, metrics: dict[str, Any], metric: Metric) -> str:
     if number is None:
         return NOT_ESTIMABLE if metrics else "–"
-    return _number(number, metric) + (f" of {metrics['parse_failures']['of']}" if metric.count else "")
+    return f"{number:.0f} of {metrics['parse_failures']['of']}" if metric.count else f"{number:.3f}"
 
 
 def _signed(number: float | None, metric: Metric) -> str:
@@ -139,9 +127,3 @@ def _chance(metrics: dict[str, Any], metric: Metric) -> str:
         return ""
     number = metric.chance if isinstance(metric.chance, float) else value(metrics, metric.chance)
     return f"{number:.3f}" if number is not None else "–"
-
-
-def _verdict(between: Interval | None, metric: Metric) -> str:
-    if between is None or between[0] <= 0 <= between[1]:
-        return ""
-    return "better" if (between[0] > 0) == metric.higher else "worse"

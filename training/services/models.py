@@ -43,7 +43,7 @@ def register_base(*, actor: Any = None) -> ModelVersion:
         weights_sha256=sha256,
         path=name,
         card=_json(folder / "card.json") if folder else {},
-        # A folder may bring its evaluation; any other base is evaluated with the first run that starts from it.
+        # A folder may bring its evaluation; else a base is evaluated with the first run that starts from it.
         metrics=_json(folder / "metrics.json") if folder else {},
     )
     version.full_clean()
@@ -154,7 +154,7 @@ def previous_version() -> ModelVersion | None:
 
 
 def store_metrics(*, version: ModelVersion, metrics: dict[str, Any]) -> None:
-    """Writes what was measured of a version; a later measurement on more cases takes its place."""
+    """Writes what was measured of a version; a later measurement takes its place."""
     version.metrics = metrics
     version.save(update_fields=["metrics"])
 
