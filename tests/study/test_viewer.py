@@ -569,7 +569,7 @@ def evidence() -> dict[str, Any]:
             {"sentence": "No pneumothorax.", "finding": None, "side": "", "box": None, "verified": True},
         ],
         "findings": [{"finding": "Lung Lesion", "probability": 0.812}],
-        "trajectory": [{"x": 100 + 80 * i, "y": 500, "duration_ms": 150} for i in range(10)],
+        "trajectory": [{"x": 100 + 10 * i, "y": 500, "duration_ms": 150} for i in range(80)],
     }
 
 
@@ -589,11 +589,14 @@ def test_assistance_is_labelled_linked_and_played_in_a_window_of_time(site: Site
         assert page.inner_text(".ai-probability") == "81 %"
         page.hover(".ai-sentence.linked")
         lit = page.locator(".ai-box.lit").bounding_box()
+        still = page.locator("#gazex").bounding_box()
         page.keyboard.press("t")
         counts = []
         for _ in range(6):
             page.wait_for_timeout(100)
             counts.append(page.locator(".trail-dot").count())
+        assert page.inner_text(".ai-clock").endswith(" s")
+        assert page.locator("#gazex").bounding_box() == still, "the clock moved the panel"
         page.keyboard.press("t")
         assert page.inner_text(".ai-tools button:nth-child(2) span") == "Play inspection"
         page.keyboard.press("a")
