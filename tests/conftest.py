@@ -39,6 +39,13 @@ def _cheap_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(autouse=True)
+def _names_do_not_depend_on_earlier_tests() -> None:
+    from tests.factories import number_anew
+
+    number_anew()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The PostgreSQL leg takes minutes and a core that the first tests leave idle: it runs beside them."""
     from tests.postgres import server_programs

@@ -33,6 +33,12 @@ PASSWORD = "a-password-for-tests"
 _numbers = itertools.count(1)
 
 
+def number_anew() -> None:
+    """Names start at 1 again. Plans are drawn from them: a test must meet the same draw whatever ran before it."""
+    global _numbers
+    _numbers = itertools.count(1)
+
+
 def make_user(username: str | None = None, *, roles: Mapping[Study, str] | None = None) -> User:
     """A person who can sign in with PASSWORD; `roles` gives them memberships."""
     user = User.objects.create_user(username or f"person-{next(_numbers)}", password=PASSWORD)
