@@ -139,7 +139,7 @@ def evaluate(
             "similarity_chance": chance(
                 lambda k: _mean([cosine(a, b) for a, b in zip(maps_model, maps_read[k:] + maps_read[:k], strict=True)])
             ),
-            "similarity_abnormal": _mean([cosine(maps_model[i], maps_read[i]) for i in abnormal]),
+            "similarity_abnormal": _mean([each.similarity[i] for i in abnormal]),
             "similarity_abnormal_chance": chance(
                 lambda k: _mean([cosine(maps_model[i], maps_read[(i + k) % cases]) for i in abnormal])
             ),

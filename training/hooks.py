@@ -9,8 +9,7 @@ from django.urls import reverse
 from study.models import Membership, Patient, Study
 from study.queries.studies import protocol_of, studies_visible_to
 from study.registries import Refusal
-from training.models import ModelVersion
-from training.queries import ancestor_releases, is_researcher, patients_of_release, versions_offered_to
+from training.queries import ancestor_releases, is_researcher, patients_of_release, version_with, versions_offered_to
 
 
 def refuse_leaks(study: Study, target_state: str) -> Refusal | None:
@@ -22,7 +21,7 @@ def refuse_leaks(study: Study, target_state: str) -> Refusal | None:
     if target_state != Study.State.OPEN or study.kind != Study.Kind.COMPARISON:
         return None
     protocol = protocol_of(study)
-    version = ModelVersion.objects.filter(weights_sha256=protocol.body.get("model_sha256") or "").first()
+    version = version_with(protocol.body.get("model_sha256"))
     if version is None:
         return None
     releases = list(ancestor_releases(version))
@@ -49,7 +48,7 @@ def assisting_models(user: Any) -> list[tuple[str, str]]:
 
 
 def model_caveat(sha256: str) -> str:
-    version = ModelVersion.objects.filter(weights_sha256=sha256).first()
+    version = version_with(sha256)
     return version.caveat if version else ""
 
 
@@ -58,6 +57,5 @@ def study_links(study: Study, user: Any) -> list[tuple[str, str]]:
     role: Any = Membership.Role.RESEARCHER
     if study.state != Study.State.DRAFT or not studies_visible_to(user, role).contains(study):
         return []
-    sha256 = protocol_of(study).body["model_sha256"]
-    version = ModelVersion.objects.filter(weights_sha256=sha256).first() if sha256 else None
+    version = version_with(protocol_of(study).body["model_sha256"])
     return [("Compute GazeX's answers", reverse("training:model", args=[version.pk]))] if version else []

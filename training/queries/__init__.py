@@ -9,6 +9,7 @@ from .versions import (
     answerable_cases,
     current_version,
     lineage,
+    version_with,
     versions_offered_to,
     versions_visible_to,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "researcher_studies",
     "runs_visible_to",
     "unreleased",
+    "version_with",
     "versions_offered_to",
     "versions_visible_to",
 ]

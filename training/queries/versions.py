@@ -50,3 +50,8 @@ def current_version() -> ModelVersion | None:
     """The promoted version; None until somebody promoted one."""
     latest = Promotion.objects.select_related("version").order_by("-id").first()
     return latest.version if latest else None
+
+
+def version_with(weights_sha256: str | None) -> ModelVersion | None:
+    """The version whose weights these are; None where they are no version's."""
+    return ModelVersion.objects.filter(weights_sha256=weights_sha256).first() if weights_sha256 else None

@@ -80,7 +80,6 @@ def compare(a: ModelVersion | None, b: ModelVersion) -> list[Row]:
         # Different numbers of phantoms measure different things: no difference is better than a wrong one.
         if first and second and first.get("cases") != second.get("cases"):
             difference = None
-        between = apart.get(metric.place) if difference is not None else None
         rows.append(
             Row(
                 metric.label,
@@ -90,7 +89,7 @@ def compare(a: ModelVersion | None, b: ModelVersion) -> list[Row]:
                 _chance(second or first, metric),
                 _range(first.get("intervals", {}).get(metric.place)),
                 _range(second.get("intervals", {}).get(metric.place)),
-                _range(between, "+"),
+                _range(apart.get(metric.place), "+"),
             )
         )
     return rows

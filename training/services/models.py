@@ -16,7 +16,7 @@ from study.models import AuditEntry
 from study.services import audit
 from study.services.errors import Refused
 from training.models import ModelVersion, Promotion, TrainingRun
-from training.queries import current_version, lineage
+from training.queries import current_version, lineage, version_with
 
 from . import gates
 
@@ -33,7 +33,7 @@ def register_base(*, actor: Any = None) -> ModelVersion:
     """
     name = settings.GAZEX_BASE_MODEL
     sha256 = _hash(name)
-    existing = ModelVersion.objects.filter(weights_sha256=sha256).first()
+    existing = version_with(sha256)
     if existing is not None:
         return existing
     folder = _folder(name)
@@ -91,7 +91,7 @@ def register_trained(*, run: TrainingRun, sha256: str, metrics: dict[str, Any]) 
     Refused
         The weights are those of a version that is there already.
     """
-    same = ModelVersion.objects.filter(weights_sha256=sha256).first()
+    same = version_with(sha256)
     if same is not None:
         raise Refused(f"The run ended with exactly the weights of {same}; there is nothing new to register.")
     folder = _kept(sha256)
